@@ -114,7 +114,10 @@ func checkUse(v strict.Value) string {
 					return "key_ops repeats a value"
 				}
 			}
-			verify = verify || name == "verify"
+			if name != "verify" {
+				return "key_ops holds another operation than verify"
+			}
+			verify = true
 		}
 		if !verify {
 			return "key_ops does not hold verify"
@@ -152,6 +155,9 @@ func (k *Key) parseEC(v strict.Value) string {
 	if why != "" {
 		return why
 	}
+	if curve == kernel.P521 {
+		x, y = padP521(x), padP521(y)
+	}
 	if len(x) != curve.Size() || len(y) != curve.Size() {
 		return "x or y is not of the curve's length"
 	}
@@ -160,6 +166,16 @@ func (k *Key) parseEC(v strict.Value) string {
 	}
 	k.material = "EC" + crv + string(x) + string(y)
 	return ""
+}
+
+// padP521 restores the first byte of a coordinate that was written without it. Of
+// the 528 bits 521 are used, so that byte is 0 half the time, and published keys
+// often lack it. On the other curves a short coordinate is a broken key.
+func padP521(b []byte) []byte {
+	if len(b) == kernel.P521.Size()-1 {
+		return append([]byte{0}, b...)
+	}
+	return b
 }
 
 func (k *Key) parseRSA(v strict.Value) string {

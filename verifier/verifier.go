@@ -261,7 +261,7 @@ func (r *Result) readClaims() verdict.Reason {
 		case m.KeyIs("iss"), m.KeyIs("sub"), m.KeyIs("jti"), m.KeyIs("azp"), m.KeyIs("sid"):
 			ok = m.Kind() == strict.String
 		case m.KeyIs("aud"):
-			ok = m.Kind() == strict.String || stringArray(m)
+			ok = m.Kind() == strict.String || stringArray(m) && m.Len() > 0
 		}
 		if !ok {
 			return verdict.Malformed

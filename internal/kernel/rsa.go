@@ -33,6 +33,8 @@ func NewRSA(n, e []byte) (key *RSA, why string) {
 		return nil, "modulus is over 8192 bits"
 	case modulus.Bit(0) == 0:
 		return nil, "modulus is even"
+	case roca(modulus):
+		return nil, "modulus has the mark of a generator whose keys can be factored (ROCA, CVE-2017-15361)"
 	}
 	exponent := new(big.Int).SetBytes(e)
 	switch {
@@ -44,6 +46,25 @@ func NewRSA(n, e []byte) (key *RSA, why string) {
 		return nil, "exponent is 1"
 	}
 	return &RSA{&rsa.PublicKey{N: modulus, E: int(exponent.Int64())}}, ""
+}
+
+// rocaPrimes are small primes modulo which 65537 generates a proper subgroup. The
+// primes that the flawed generator made, and so their products, lie in that
+// subgroup modulo each of them; another modulus does by chance once in 2²⁷
+// (Nemec et al., "The Return of Coppersmith's Attack", CCS 2017, section 2.2).
+var rocaPrimes = [...]int64{11, 13, 17, 19, 37, 53, 61, 71, 73, 79, 97, 103, 107, 109, 127, 151, 157}
+
+func roca(modulus *big.Int) bool {
+	var rest big.Int
+	for _, p := range rocaPrimes {
+		want, power := rest.Mod(modulus, big.NewInt(p)).Int64(), int64(1)
+		for power != want {
+			if power = power * 65537 % p; power == 1 {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // VerifyPKCS1 checks an RSASSA-PKCS1-v1_5 signature (RFC 7518 section 3.3).

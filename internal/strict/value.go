@@ -165,8 +165,9 @@ func (v Value) Int() (int64, bool) {
 	return n, true
 }
 
-// MaxMillis bounds what Millis accepts, in either direction: about 31 million years.
-const MaxMillis = 1e18
+// MaxMillis bounds what Millis accepts, in either direction: the end of the year
+// 9999, the last that RFC 3339 can write.
+const MaxMillis = 253402300799_999
 
 // Millis reads a NumericDate (RFC 7519 section 2), a number of seconds, as
 // milliseconds. A fraction of a millisecond is rounded up, so that "now >= exp"
@@ -198,17 +199,14 @@ func (v Value) Millis() (int64, bool) {
 	}
 	point += exponent + 3
 	var n int64
-	place, started, rest := 0, false, false
+	place, rest := 0, false
 	for _, c := range digits {
 		if c == '.' {
 			continue
 		}
 		place++
-		if c != '0' {
-			started = true
-		}
 		if place <= point {
-			if started && point > 18+leadingZeros(digits) {
+			if n > MaxMillis {
 				return 0, false
 			}
 			n = n*10 + int64(c-'0')
@@ -216,36 +214,22 @@ func (v Value) Millis() (int64, bool) {
 			rest = true
 		}
 	}
-	if started {
-		for ; place < point; place++ {
-			if n >= MaxMillis/10 {
-				return 0, false
-			}
-			n *= 10
+	for ; n != 0 && place < point; place++ {
+		if n > MaxMillis {
+			return 0, false
 		}
+		n *= 10
 	}
-	switch {
-	case n >= MaxMillis:
-		return 0, false
-	case negative:
-		return -n, true
-	case rest:
+	if rest && !negative {
 		n++
 	}
-	return n, true
-}
-
-// leadingZeros counts the zeros before the first other digit.
-func leadingZeros(digits []byte) int {
-	n := 0
-	for _, c := range digits {
-		if c == '0' {
-			n++
-		} else if c != '.' {
-			break
-		}
+	if n > MaxMillis {
+		return 0, false
 	}
-	return n
+	if negative {
+		n = -n
+	}
+	return n, true
 }
 
 // saturatingInt reads an exponent; beyond a million it stays there, which is

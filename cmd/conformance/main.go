@@ -1,0 +1,56 @@
+//go:build conformance
+
+// Command conformance speaks the line protocol of the conformance runner: one JSON
+// object a line on standard input, one back. It is built with the tag
+// "conformance", which adds to the core what no host may have: a look at header
+// and signature without claims.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+)
+
+// request is one case, in the runner's words.
+type request struct {
+	Mode   string  `json:"mode"`
+	JWKS   string  `json:"jwks"`
+	Token  string  `json:"token"`
+	Alg    string  `json:"alg"`
+	Now    int64   `json:"now"`
+	Iss    string  `json:"iss"`
+	Aud    string  `json:"aud"`
+	Leeway float64 `json:"leeway"`
+	Msg    string  `json:"msg"`
+	Sig    string  `json:"sig"`
+}
+
+// answer is the verdict on it.
+type answer struct {
+	OK    bool   `json:"ok"`
+	Error string `json:"error,omitempty"`
+	Skip  bool   `json:"skip,omitempty"`
+	Keys  *int   `json:"keys,omitempty"`
+}
+
+func main() {
+	name := flag.String("engine", "native", "native or wasm: where the core judges")
+	module := flag.String("module", "", "wasm: `file` of the guest that ships, for modes jwt and jwks")
+	extra := flag.String("extra", "", "wasm: `file` of the guest built with the tag, for modes jws and raw")
+	flag.Parse()
+	var e engine
+	switch *name {
+	case "native":
+		e = native{}
+	default:
+		_, _ = module, extra
+		fmt.Fprintln(os.Stderr, "conformance: -engine is native or wasm")
+		os.Exit(2)
+	}
+	defer e.close()
+	if err := run(e, os.Stdin, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "conformance:", err)
+		os.Exit(2)
+	}
+}
