@@ -7,7 +7,7 @@ const (
 	defaultCooldown = 30_000    // between fetches, unless the policy says otherwise
 	defaultLifetime = 300_000   // of an answer that does not say how long it may be cached
 	longestInterval = 3_600_000 // between periodic fetches, however long the answer may be cached
-	longestBackoff  = 300_000   // between failing fetches
+	longestBackoff  = 300_000   // between failing fetches, unless the driver says otherwise
 	firstRetry      = 1_000     // after a failure, while there is no set at all
 	orderTimeout    = 20_000    // an order unanswered for this long has failed
 	kidsRemembered  = 64
@@ -18,6 +18,7 @@ const (
 type RefreshConfig struct {
 	MaxStale int64 // how long a set may go unconfirmed; 0: sets do not age
 	Cooldown int64 // the least time between two fetches; 0: 30,000
+	Backoff  int64 // the longest time between two failing fetches; 0: 300,000
 }
 
 // Refresh decides when the key set of one source is fetched and which set is in
@@ -112,6 +113,9 @@ const (
 func NewRefresh(c RefreshConfig) *Refresh {
 	if c.Cooldown <= 0 {
 		c.Cooldown = defaultCooldown
+	}
+	if c.Backoff <= 0 {
+		c.Backoff = longestBackoff
 	}
 	return &Refresh{config: c}
 }
@@ -246,7 +250,7 @@ func (r *Refresh) interval(lifetime int64) int64 {
 func (r *Refresh) failed(now int64) {
 	r.failures++
 	cooldown := r.config.Cooldown
-	first, longest := cooldown, max(cooldown, longestBackoff)
+	first, longest := cooldown, max(cooldown, r.config.Backoff)
 	switch r.Freshness(now) {
 	case Missing:
 		first, longest = min(firstRetry, cooldown), cooldown

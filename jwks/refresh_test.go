@@ -195,6 +195,13 @@ func TestRefreshLongOutageOfKeysThatDoNotAge(t *testing.T) {
 	}
 }
 
+func TestRefreshBackoffOfASourceThatIsNear(t *testing.T) {
+	s := simulate(t, jwks.RefreshConfig{Cooldown: 1_000, Backoff: 1_000}).ordered("").fetched(jwks.Updated, keySet("a"), "", 1_000)
+	for at := int64(1_000); at < 20_000; at += 1_000 {
+		s.orderedAt(at, "").failed()
+	}
+}
+
 func TestRefreshUnansweredOrder(t *testing.T) {
 	s := simulate(t, jwks.RefreshConfig{})
 	s.ordered("")

@@ -47,7 +47,6 @@ const (
 	CallTestTrap  Call = 1004
 	CallTestLoop  Call = 1005
 	CallTestGrow  Call = 1006 // takes memory until there is none
-	CallTestExit  Call = 1007
 )
 
 // Status is the first byte of every output.
