@@ -88,10 +88,15 @@ var errNoUsableKey = errors.New("key set has no usable key")
 // UpdateKeys gives an issuer, by its index in Policy.Issuers, a new JWK Set.
 // confirmedAt (Unix milliseconds) is when the document was last known to be the
 // issuer's. A document that cannot be used, or holds no usable key, is an error and
-// changes nothing. The keys of a good document that were skipped come back.
+// changes nothing. The keys of a good document that were skipped come back. An
+// empty document confirms the set in force, if there is one, anew.
 func (f *Filter) UpdateKeys(issuer int, document []byte, confirmedAt int64) ([]jwks.Skipped, error) {
 	if issuer < 0 || issuer >= len(f.policy.Issuers) {
 		return nil, errors.New("no issuer of the policy has index " + strconv.Itoa(issuer))
+	}
+	if set, _ := f.verify.Keys(issuer); len(document) == 0 && set != nil {
+		f.verify = f.verify.WithKeys(issuer, set, confirmedAt)
+		return nil, nil
 	}
 	set, err := jwks.Parse(document)
 	if err != nil {
@@ -123,6 +128,15 @@ func (f *Filter) Decide(req *Request, now int64) *verdict.Decision {
 	} else {
 		f.forward(req)
 	}
+	return &f.decision
+}
+
+// Refuse is the Decision about a request that cannot be judged: the reason is one
+// of a host, such as ClockUnusable or Internal. It is good until the next call.
+func (f *Filter) Refuse(req *Request, reason verdict.Reason) *verdict.Decision {
+	f.decision = verdict.Decision{}
+	f.refused.issuer, f.refused.kid = -1, nil
+	f.refuse(req, reason)
 	return &f.decision
 }
 
