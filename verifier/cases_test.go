@@ -33,7 +33,7 @@ func verifierOf(t testing.TB, c *cases.Case) *verifier.Verifier {
 
 func TestCases(t *testing.T) {
 	var kept verifier.Result // used for every token: nothing of one may reach the next
-	for _, c := range cases.All() {
+	for _, c := range all() {
 		t.Run(c.Name, func(t *testing.T) {
 			v := verifierOf(t, &c)
 
@@ -96,7 +96,7 @@ func TestEveryReasonIsReached(t *testing.T) {
 		verdict.Revoked, verdict.StatusUnknown, verdict.StatusStale, verdict.ClockUnusable, verdict.Internal}
 	reached := map[verdict.Reason]int{}
 	names := map[string]bool{}
-	for _, c := range cases.All() {
+	for _, c := range all() {
 		reached[c.Reason]++
 		require.Falsef(t, names[c.Name], "two cases are called %s", c.Name)
 		names[c.Name] = true
@@ -105,5 +105,9 @@ func TestEveryReasonIsReached(t *testing.T) {
 		assert.Equalf(t, !slices.Contains(elsewhere, r), reached[r] > 0, "%s", r)
 	}
 	t.Logf("%d cases, %d of them accepted", len(names), reached[verdict.None])
-	assert.Greater(t, len(names), 350)
+	assert.GreaterOrEqual(t, len(names), 450)
+
+	long := find(t, "form/token-of-16384-bytes")
+	assert.LessOrEqual(t, len(long.Token), cases.MaxToken)
+	assert.Greater(t, len(long.Token), cases.MaxToken-2)
 }

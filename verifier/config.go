@@ -5,7 +5,9 @@ package verifier
 
 import (
 	"errors"
+	"slices"
 	"strconv"
+	"strings"
 
 	"sessiongate/internal/strict"
 	"sessiongate/jwks"
@@ -36,7 +38,12 @@ const (
 var dialectNames = [...]string{"own", "clerk", "kratos", "jwt"}
 
 // String is the dialect's name in a policy: "own".
-func (d Dialect) String() string { return dialectNames[d] }
+func (d Dialect) String() string {
+	if int(d) >= len(dialectNames) {
+		return ""
+	}
+	return dialectNames[d]
+}
 
 // ParseDialect returns the dialect of a name.
 func ParseDialect(name string) (Dialect, bool) {
@@ -99,9 +106,20 @@ func New(c Config) (*Verifier, error) {
 		case twice:
 			fail(".Name: is another issuer's too")
 		}
+		if is.Dialect.String() == "" {
+			fail(".Dialect: is none of own, clerk, kratos, jwt")
+			is.Dialect = Own
+		}
+		// The caller's slices may change, a Verifier does not.
+		is.Algorithms, is.Secret, is.Types = slices.Clone(is.Algorithms), slices.Clone(is.Secret), slices.Clone(is.Types)
+		is.Audience, is.Parties = slices.Clone(is.Audience), slices.Clone(is.Parties)
 		entry := issuer{Issuer: is}
 		symmetric := 0
 		for _, a := range is.Algorithms {
+			if a.String() == "" {
+				fail(".Algorithms: holds one that does not exist")
+				continue
+			}
 			entry.allowed |= 1 << a
 			v.allowed |= 1 << a
 			if a.Symmetric() {
@@ -131,6 +149,11 @@ func New(c Config) (*Verifier, error) {
 		for _, p := range [...]string{is.Tenant, is.Roles, is.Permissions, is.Assurance, is.AuthenticatedAt} {
 			if !strict.ValidPointer(p) {
 				fail(": holds something that is no JSON Pointer")
+			}
+		}
+		for _, typ := range is.Types {
+			if strings.ToLower(typ) != typ {
+				fail(".Types: is not in lower case, and would never be met")
 			}
 		}
 		if entry.Types == nil {

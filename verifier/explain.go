@@ -60,6 +60,8 @@ func (r *Result) explainForm(token string, reason verdict.Reason) string {
 		return size + "; in the header, at byte " + strconv.Itoa(r.header.ErrorOffset()) + ", wanted " + r.header.ErrorText()
 	case reason == verdict.CriticalHeader:
 		return size + "; the header has crit or b64"
+	case reason == verdict.TooLarge:
+		return size + "; at most " + strconv.Itoa(MaxTokenBytes) + " are looked at, and " + strconv.Itoa(MaxHeaderBytes) + " of a decoded header"
 	}
 	return size + "; wanted three base64url segments without padding, a JSON object in each of the first two, and registered members of their types"
 }
