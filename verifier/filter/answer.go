@@ -38,11 +38,10 @@ func (f *Filter) refuse(req *Request, reason verdict.Reason) {
 		return
 	}
 	a := &f.answers[reason]
-	if reason == verdict.Assurance || reason == verdict.AuthenticationAge {
+	if f.rule >= 0 && reason == verdict.Assurance {
 		a = &f.stepUps[2*f.rule]
-		if reason == verdict.AuthenticationAge {
-			a = &f.stepUps[2*f.rule+1]
-		}
+	} else if f.rule >= 0 && reason == verdict.AuthenticationAge {
+		a = &f.stepUps[2*f.rule+1]
 	}
 	if a.status == 401 && f.signIn != "" && req.navigation() && !f.atSignIn() {
 		f.redirect()
@@ -70,9 +69,8 @@ func (f *Filter) redirect() {
 	if len(f.buf) > maxReturn {
 		f.buf = append(append(f.buf[:0], f.policy.PublicOrigin...), '/')
 	}
-	location := append([]byte(nil), f.signIn...)
-	location = appendParameter(location, f.buf)
-	f.set = append(f.set[:0], verdict.Field{Name: "location", Value: string(location)}, noStore)
+	f.other = appendParameter(append(f.other[:0], f.signIn...), f.buf)
+	f.set = append(f.set[:0], verdict.Field{Name: "location", Value: string(f.other)}, noStore)
 	f.decision.Status, f.decision.Headers = 303, f.set
 }
 

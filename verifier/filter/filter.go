@@ -120,9 +120,7 @@ func (f *Filter) Refusal() (issuer int, kid []byte) { return f.refused.issuer, f
 // Decide judges a request at a time in Unix milliseconds. The Decision is good
 // until the next call and refers to the request's strings.
 func (f *Filter) Decide(req *Request, now int64) *verdict.Decision {
-	f.decision = verdict.Decision{}
-	f.refused.issuer, f.refused.kid = -1, nil
-	f.rule, f.tenant = -1, ""
+	f.reset()
 	if reason := f.judge(req, now); reason != verdict.None {
 		f.refuse(req, reason)
 	} else {
@@ -134,10 +132,16 @@ func (f *Filter) Decide(req *Request, now int64) *verdict.Decision {
 // Refuse is the Decision about a request that cannot be judged: the reason is one
 // of a host, such as ClockUnusable or Internal. It is good until the next call.
 func (f *Filter) Refuse(req *Request, reason verdict.Reason) *verdict.Decision {
-	f.decision = verdict.Decision{}
-	f.refused.issuer, f.refused.kid = -1, nil
+	f.reset()
 	f.refuse(req, reason)
 	return &f.decision
+}
+
+// reset forgets the last request.
+func (f *Filter) reset() {
+	f.decision = verdict.Decision{}
+	f.refused.issuer, f.refused.kid = -1, nil
+	f.target, f.rule, f.tenant = target{path: "/"}, -1, ""
 }
 
 // judge answers None for a request to be forwarded. Then decision.Authenticated
