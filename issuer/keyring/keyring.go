@@ -273,6 +273,24 @@ func (c Contract) Emergency(now time.Time, ring []Key, id string) (changed []Key
 	return append(changed, next), false
 }
 
+// Drop ends a ring whose algorithm is no longer wanted: its active key retires,
+// with all the time that its tokens need, and a successor is called off.
+func (c Contract) Drop(now time.Time, ring []Key) []Key {
+	var changed []Key
+	for _, k := range ring {
+		switch k.State {
+		case Active:
+			k.State, k.RetiredAt = Retiring, now
+		case Announced:
+			k.State, k.WithdrawnAt = Withdrawn, now
+		default:
+			continue
+		}
+		changed = append(changed, k)
+	}
+	return changed
+}
+
 func find(ring []Key, s State) (Key, bool) {
 	i := slices.IndexFunc(ring, func(k Key) bool { return k.State == s })
 	if i < 0 {

@@ -186,6 +186,16 @@ func TestEmergency(t *testing.T) {
 	assert.Empty(t, changed)
 }
 
+func TestDrop(t *testing.T) {
+	c := contract()
+	ring := []keyring.Key{keyring.First(t0, "a", "ES256"), {ID: "b", State: keyring.Announced}, {ID: "c", State: keyring.Retiring, RetiredAt: t0}}
+	changed := c.Drop(t0.Add(time.Hour), ring)
+	require.Len(t, changed, 2)
+	assert.Equal(t, keyring.Retiring, changed[0].State)
+	assert.Equal(t, t0.Add(time.Hour), changed[0].RetiredAt)
+	assert.Equal(t, keyring.Withdrawn, changed[1].State)
+}
+
 func TestMaxPublished(t *testing.T) {
 	c := contract()
 	ring := []keyring.Key{keyring.First(t0, "a", "ES256")}
