@@ -94,6 +94,9 @@ func (f *Filter) UpdateKeys(issuer int, document []byte, confirmedAt int64) ([]j
 	if issuer < 0 || issuer >= len(f.policy.Issuers) {
 		return nil, errors.New("no issuer of the policy has index " + strconv.Itoa(issuer))
 	}
+	if len(f.policy.Issuers[issuer].Secret) != 0 {
+		return nil, errors.New("issuer " + strconv.Itoa(issuer) + " of the policy has a secret and no key set")
+	}
 	if set, _ := f.verify.Keys(issuer); len(document) == 0 && set != nil {
 		f.verify = f.verify.WithKeys(issuer, set, confirmedAt)
 		return nil, nil
@@ -118,7 +121,7 @@ func (f *Filter) Verifier() *verifier.Verifier { return f.verify }
 func (f *Filter) Refusal() (issuer int, kid []byte) { return f.refused.issuer, f.refused.kid }
 
 // Decide judges a request at a time in Unix milliseconds. The Decision is good
-// until the next call and refers to the request's strings.
+// until the next call, refers to the request's strings and must not be changed.
 func (f *Filter) Decide(req *Request, now int64) *verdict.Decision {
 	f.reset()
 	if reason := f.judge(req, now); reason != verdict.None {

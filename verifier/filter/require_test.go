@@ -248,6 +248,14 @@ func TestKeys(t *testing.T) {
 	assert.NoError(t, err)
 }
 
+// A symmetric issuer has no key set to update.
+func TestSecretIssuer(t *testing.T) {
+	f := newFilter(t, anyPath)
+	_, err := f.UpdateKeys(0, jwkSet(t, "a", edKey(1)), now)
+	assert.ErrorContains(t, err, "secret")
+	assert.True(t, f.Decide(request("/", "Authorization: Bearer "+mint(t, nil)), now).Forward)
+}
+
 func TestInlineKeys(t *testing.T) {
 	inline := func(set string) string {
 		return `{"issuer": "` + issuer + `", "dialect": "own", "algorithms": ["EdDSA"], "audience": ["api"], "jwks": ` + set + `}`
