@@ -1,3 +1,8 @@
+//go:build !wasm
+
+// A guest has no use for the schema, and package embed would bring io/fs and time
+// into it.
+
 package policy
 
 import _ "embed"

@@ -114,6 +114,7 @@ func TestSchemaAgrees(t *testing.T) {
 	s := compileSchema(t)
 	for _, name := range []string{"full", "file", "unchecked", "keysets"} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			original := load(t, name)
 			require.False(t, compare(t, s, "unchanged", encode(t, original)))
 			total, refused := 0, 0
