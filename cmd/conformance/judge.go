@@ -22,9 +22,9 @@ type engine interface {
 	// jws judges header and signature alone.
 	jws(c config, token string) error
 	// raw checks a signature under the first key of the set.
-	raw(set, alg string, message, signature []byte) error
+	raw(c config, message, signature []byte) error
 	// jwks counts the usable keys of a set.
-	jwks(set string) (int, error)
+	jwks(c config) (int, error)
 	close()
 }
 
@@ -35,6 +35,31 @@ type config struct {
 	algs     []string // allowed algorithms
 	iss, aud string   // checked unless empty
 	leeway   int      // seconds
+}
+
+// policy is the configuration as the document that any host reads.
+func (c config) policy() []byte {
+	issuer := map[string]any{"issuer": "unchecked", "dialect": "jwt", "algorithms": c.algs, "audience": any("unchecked"),
+		"types": "unchecked", "expiry": "optional", "leeway": c.leeway, "max_lifetime": "unchecked"}
+	if c.iss != "" {
+		issuer["issuer"] = c.iss
+	}
+	if c.aud != "" {
+		issuer["audience"] = []string{c.aud}
+	}
+	document := map[string]any{"version": 1, "policy": map[string]any{"issuers": []any{issuer},
+		"rules": []any{map[string]any{"path_prefix": "/"}}}}
+	if c.secret != nil {
+		document["host"] = map[string]any{"go": map[string]any{"secrets": map[string]any{
+			issuer["issuer"].(string): base64.RawURLEncoding.EncodeToString(c.secret)}}}
+	} else {
+		issuer["jwks_uri"] = "https://issuer.invalid/jwks.json"
+	}
+	b, err := json.Marshal(document)
+	if err != nil {
+		panic(err) // strings and numbers alone
+	}
+	return b
 }
 
 var errUnsupported = errors.New("not an algorithm of this verifier")
@@ -73,17 +98,11 @@ func judge(e engine, q request) answer {
 	switch q.Mode {
 	case "jwks":
 		var n int
-		if n, err = e.jwks(q.JWKS); err == nil {
+		if n, err = e.jwks(config{set: q.JWKS, algs: asymmetric()}); err == nil {
 			return answer{OK: n > 0, Keys: &n}
 		}
 	case "raw":
-		var message, signature []byte
-		if message, err = base64.RawURLEncoding.DecodeString(q.Msg); err != nil {
-			break
-		}
-		if signature, err = base64.RawURLEncoding.DecodeString(q.Sig); err == nil {
-			err = e.raw(q.JWKS, q.Alg, message, signature)
-		}
+		err = judgeRaw(e, q)
 	case "jwt", "jws":
 		var c config
 		if c, err = configure(q); err != nil {
@@ -103,6 +122,32 @@ func judge(e engine, q request) answer {
 	return answer{OK: true}
 }
 
+func judgeRaw(e engine, q request) error {
+	if _, ok := jwks.ParseAlgorithm(q.Alg); !ok {
+		return errUnsupported
+	}
+	message, err := base64.RawURLEncoding.DecodeString(q.Msg)
+	if err != nil {
+		return err
+	}
+	signature, err := base64.RawURLEncoding.DecodeString(q.Sig)
+	if err != nil {
+		return err
+	}
+	return e.raw(config{set: q.JWKS, algs: []string{q.Alg}}, message, signature)
+}
+
+// asymmetric names every algorithm that a key set can serve.
+func asymmetric() []string {
+	var names []string
+	for _, a := range jwks.Algorithms() {
+		if !a.Symmetric() {
+			names = append(names, a.String())
+		}
+	}
+	return names
+}
+
 // configure turns a case into a configuration. Without an algorithm every
 // asymmetric one is allowed. A symmetric one takes its secret out of the set: the
 // core itself never takes a secret from there.
@@ -112,11 +157,7 @@ func configure(q request) (config, error) {
 		return c, fmt.Errorf("leeway %v is not a whole number of seconds", q.Leeway)
 	}
 	if q.Alg == "" {
-		for _, a := range jwks.Algorithms() {
-			if !a.Symmetric() {
-				c.algs = append(c.algs, a.String())
-			}
-		}
+		c.algs = asymmetric()
 		return c, nil
 	}
 	c.algs = []string{q.Alg}

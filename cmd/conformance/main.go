@@ -38,14 +38,22 @@ func main() {
 	name := flag.String("engine", "native", "native or wasm: where the core judges")
 	module := flag.String("module", "", "wasm: `file` of the guest that ships, for modes jwt and jwks")
 	extra := flag.String("extra", "", "wasm: `file` of the guest built with the tag, for modes jws and raw")
+	listed := flag.String("check", "", "compare two result files of the runner, native and wasm, and hold them against the refusals listed in `file`")
 	flag.Parse()
-	var e engine
-	switch *name {
-	case "native":
-		e = native{}
-	default:
-		_, _ = module, extra
-		fmt.Fprintln(os.Stderr, "conformance: -engine is native or wasm")
+	if *listed != "" {
+		ok, err := check(os.Stdout, *listed, flag.Arg(0), flag.Arg(1))
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "conformance:", err)
+			os.Exit(2)
+		}
+		if !ok {
+			os.Exit(1)
+		}
+		return
+	}
+	e, err := open(*name, *module, *extra)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "conformance:", err)
 		os.Exit(2)
 	}
 	defer e.close()
@@ -53,4 +61,14 @@ func main() {
 		fmt.Fprintln(os.Stderr, "conformance:", err)
 		os.Exit(2)
 	}
+}
+
+func open(name, module, extra string) (engine, error) {
+	switch name {
+	case "native":
+		return native{}, nil
+	case "wasm":
+		return openWasm(module, extra)
+	}
+	return nil, fmt.Errorf("-engine %q: wants native or wasm", name)
 }

@@ -3,37 +3,38 @@
 package main
 
 import (
-	"fmt"
-
+	"sessiongate/internal/guest"
 	"sessiongate/jwks"
 	"sessiongate/verdict"
 	"sessiongate/verifier"
 )
 
-// native judges with the core compiled into this program.
+// native judges with the guest's code compiled into this program.
 type native struct{}
 
 func (native) close() {}
 
 func (native) jwt(c config, token string, now int64) error {
-	is := verifier.Issuer{Name: c.iss, UncheckedIssuer: c.iss == "", Dialect: verifier.JWT, Algorithms: parseAll(c.algs), Secret: c.secret,
-		UncheckedAudience: c.aud == "", UncheckedType: true, OptionalExpiry: true, Leeway: int64(c.leeway) * 1000}
-	if c.aud != "" {
-		is.Audience = []string{c.aud}
-	}
-	v, err := verifier.New(verifier.Config{Issuers: []verifier.Issuer{is}})
-	if err != nil {
+	var g guest.Guest
+	if _, err := g.Configure("go", c.policy(), 0, nil); err != nil {
 		return err
 	}
 	if c.secret == nil {
-		set, err := jwks.Parse([]byte(c.set))
-		if err != nil {
+		if _, _, err := g.UpdateKeys(0, []byte(c.set), now); err != nil {
 			return err
 		}
-		v = v.WithKeys(0, set, now)
 	}
-	_, err = v.Verify(token, now)
-	return err
+	_, reason := g.Verify([]byte(token), now)
+	return orNil(reason)
+}
+
+func (native) jwks(c config) (int, error) {
+	var g guest.Guest
+	if _, err := g.Configure("go", c.policy(), 0, nil); err != nil {
+		return 0, err
+	}
+	usable, _, err := g.UpdateKeys(0, []byte(c.set), 0)
+	return usable, err
 }
 
 func (native) jws(c config, token string) error {
@@ -44,43 +45,26 @@ func (native) jws(c config, token string) error {
 			return err
 		}
 	}
-	return orNil(verifier.VerifyJWS([]byte(token), set, c.secret, parseAll(c.algs)))
+	var allowed []jwks.Algorithm
+	for _, name := range c.algs {
+		a, _ := jwks.ParseAlgorithm(name)
+		allowed = append(allowed, a)
+	}
+	return orNil(verifier.VerifyJWS([]byte(token), set, c.secret, allowed))
 }
 
-func (native) raw(set, alg string, message, signature []byte) error {
-	s, err := jwks.Parse([]byte(set))
+func (native) raw(c config, message, signature []byte) error {
+	set, err := jwks.Parse([]byte(c.set))
 	if err != nil {
 		return err
 	}
-	a, ok := jwks.ParseAlgorithm(alg)
-	if !ok {
-		return errUnsupported
+	if set.Len() == 0 {
+		return verdict.UnknownKey
 	}
-	if s.Len() == 0 {
-		return fmt.Errorf("no usable key: %v", s.Skipped())
-	}
-	if !s.Keys()[0].Verify(a, message, signature) {
+	if a, _ := jwks.ParseAlgorithm(c.algs[0]); !set.Keys()[0].Verify(a, message, signature) {
 		return verdict.BadSignature
 	}
 	return nil
-}
-
-func (native) jwks(set string) (int, error) {
-	s, err := jwks.Parse([]byte(set))
-	if err != nil {
-		return 0, err
-	}
-	return s.Len(), nil
-}
-
-func parseAll(names []string) []jwks.Algorithm {
-	var list []jwks.Algorithm
-	for _, n := range names {
-		if a, ok := jwks.ParseAlgorithm(n); ok {
-			list = append(list, a)
-		}
-	}
-	return list
 }
 
 func orNil(r verdict.Reason) error {
