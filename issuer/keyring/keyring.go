@@ -83,7 +83,8 @@ type UnsafeError struct {
 
 // Error says what is refused, why, and when it becomes safe.
 func (e *UnsafeError) Error() string {
-	return fmt.Sprintf("%s is unsafe before %s: %s", e.Step, e.SafeAt.UTC().Format(time.RFC3339), e.Why)
+	whole := e.SafeAt.Add(time.Second - 1).Truncate(time.Second) // rounded up: by then it is safe
+	return fmt.Sprintf("%s is unsafe before %s: %s", e.Step, whole.UTC().Format(time.RFC3339), e.Why)
 }
 
 // First is an algorithm's first key, active from now on. It is right only where
