@@ -16,7 +16,7 @@ import (
 
 // releaseTime is a time before which no clock can be right, in Unix seconds, for a
 // guest that was not told when it was built. Every release raises it.
-const releaseTime = 1_790_000_000
+const releaseTime = 1_782_864_000 // 2026-07-01
 
 // ClockFloor is the time before which a host's clock cannot be right, in Unix
 // milliseconds: the guest was not written yet. seconds is the time of the commit,

@@ -1,0 +1,244 @@
+package host
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"sessiongate/jwks"
+)
+
+// Bounds of a fetch.
+const (
+	fetchTimeout = 5 * time.Second
+	largestBody  = 1 << 20
+	rediscover   = time.Hour // how long a jwks_uri from an issuer's metadata is used without asking again
+)
+
+var (
+	errBadUpdate = errors.New("document is no key set with a usable key")
+	errTooLarge  = errors.New("answer is over 1 MiB")
+)
+
+// checkURL accepts https, and http to this machine alone.
+func checkURL(text string) error {
+	u, err := url.Parse(text)
+	switch {
+	case err != nil || u.Host == "" || u.User != nil:
+		return errors.New("is no URL from which keys can be fetched; accepted: https, or http to a loopback address")
+	case u.Scheme == "https", u.Scheme == "http" && isLoopback(u.Hostname()):
+		return nil
+	}
+	return errors.New("is not https; http is accepted to a loopback address or localhost alone")
+}
+
+func isLoopback(name string) bool {
+	if strings.EqualFold(name, "localhost") {
+		return true
+	}
+	a, err := netip.ParseAddr(name)
+	return err == nil && a.Unmap().IsLoopback()
+}
+
+// newTransport dials plain http to loopback addresses alone: localhost is a name,
+// and names resolve to what somebody else says.
+func newTransport() http.RoundTripper {
+	secure := http.DefaultTransport.(*http.Transport).Clone()
+	secure.ResponseHeaderTimeout = fetchTimeout
+	plain := secure.Clone()
+	plain.Proxy = nil
+	dialer := net.Dialer{Timeout: fetchTimeout, Control: func(_, address string, _ syscall.RawConn) error {
+		if a, err := netip.ParseAddrPort(address); err != nil || !a.Addr().Unmap().IsLoopback() {
+			return errors.New("http to an address that is not loopback")
+		}
+		return nil
+	}}
+	plain.DialContext = dialer.DialContext
+	return roundTripper(func(r *http.Request) (*http.Response, error) {
+		if r.URL.Scheme == "http" {
+			return plain.RoundTrip(r)
+		}
+		return secure.RoundTrip(r)
+	})
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+func (h *Host) client() *http.Client {
+	return &http.Client{
+		Transport:     h.config.Transport,
+		Timeout:       fetchTimeout,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// get fetches one document. Errors hold nothing of what the other side wrote.
+func get(ctx context.Context, client *http.Client, uri, accept, etag string) (*http.Response, []byte, error) {
+	if err := checkURL(uri); err != nil {
+		return nil, nil, err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, uri, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	req.Header.Set("Accept", accept)
+	req.Header.Set("User-Agent", "sessiongate")
+	if etag != "" {
+		req.Header.Set("If-None-Match", etag)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, largestBody+1))
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case len(body) > largestBody:
+		return nil, nil, errTooLarge
+	}
+	return resp, body, nil
+}
+
+// uriFetcher fetches a JWK Set from a URL.
+type uriFetcher struct {
+	client *http.Client
+	uri    string
+}
+
+func (f *uriFetcher) fetch(ctx context.Context, o jwks.Order) (jwks.Answer, error) {
+	resp, body, err := get(ctx, f.client, f.uri, "application/jwk-set+json, application/json", o.IfNoneMatch)
+	if err != nil {
+		return jwks.Answer{}, err
+	}
+	switch resp.StatusCode {
+	case http.StatusOK:
+		return jwks.Answer{Status: jwks.Fetched, Document: body, ETag: resp.Header.Get("ETag"), Lifetime: lifetime(resp.Header)}, nil
+	case http.StatusNotModified:
+		return jwks.Answer{Status: jwks.NotModified, Lifetime: lifetime(resp.Header)}, nil
+	}
+	return jwks.Answer{}, fmt.Errorf("%s answers with status %d", f.uri, resp.StatusCode)
+}
+
+// lifetime is how many milliseconds an answer may be cached (RFC 9111 section
+// 4.2.1), less the time that it spent in caches on its way; -1 if it does not say.
+func lifetime(h http.Header) int64 {
+	age, _ := strconv.ParseInt(h.Get("Age"), 10, 32)
+	for _, directive := range strings.Split(strings.Join(h.Values("Cache-Control"), ","), ",") {
+		name, value, _ := strings.Cut(strings.TrimSpace(directive), "=")
+		switch strings.ToLower(name) {
+		case "no-store", "no-cache":
+			return 0
+		case "max-age":
+			if seconds, err := strconv.ParseInt(strings.Trim(value, `"`), 10, 32); err == nil {
+				return max(0, seconds-max(0, age)) * 1000
+			}
+		}
+	}
+	return -1
+}
+
+// discoveryFetcher finds the URL of the JWK Set in the issuer's metadata (OpenID
+// Connect Discovery 1.0 section 4, RFC 8414 section 3), and asks anew after a
+// failure and every hour.
+type discoveryFetcher struct {
+	client   *http.Client
+	metadata string
+	issuer   string // what the metadata have to say
+
+	uri   string
+	found time.Time
+}
+
+func (f *discoveryFetcher) fetch(ctx context.Context, o jwks.Order) (jwks.Answer, error) {
+	if f.uri == "" || time.Since(f.found) > rediscover {
+		uri, err := f.discover(ctx)
+		if err != nil {
+			return jwks.Answer{}, err
+		}
+		if uri != f.uri {
+			o.IfNoneMatch = "" // another place's tag
+		}
+		f.uri, f.found = uri, time.Now()
+	}
+	a, err := (&uriFetcher{f.client, f.uri}).fetch(ctx, o)
+	if err != nil {
+		f.found = time.Time{}
+	}
+	return a, err
+}
+
+func (f *discoveryFetcher) discover(ctx context.Context) (string, error) {
+	resp, body, err := get(ctx, f.client, f.metadata, "application/json", "")
+	if err != nil {
+		return "", err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("%s answers with status %d", f.metadata, resp.StatusCode)
+	}
+	var m map[string]json.RawMessage // a struct would match member names in any case
+	var issuer, uri string
+	if json.Unmarshal(body, &m) != nil || json.Unmarshal(m["issuer"], &issuer) != nil || json.Unmarshal(m["jwks_uri"], &uri) != nil {
+		return "", fmt.Errorf("%s is no issuer metadata with issuer and jwks_uri", f.metadata)
+	}
+	if f.issuer != "" && issuer != f.issuer {
+		return "", fmt.Errorf("%s speaks for another issuer", f.metadata)
+	}
+	if err := checkURL(uri); err != nil {
+		return "", fmt.Errorf("jwks_uri in %s %w", f.metadata, err)
+	}
+	return uri, nil
+}
+
+// fileFetcher reads a JWK Set from a file.
+type fileFetcher struct {
+	path string
+	read os.FileInfo // of the file when it was read last
+}
+
+// fileTag stands for the ETag that a file has not: whether it has changed is seen from outside.
+const fileTag = "file"
+
+func (f *fileFetcher) fetch(_ context.Context, o jwks.Order) (jwks.Answer, error) {
+	info, err := os.Stat(f.path)
+	if err != nil {
+		return jwks.Answer{}, err
+	}
+	if o.IfNoneMatch == fileTag && sameVersion(f.read, info) {
+		return jwks.Answer{Status: jwks.NotModified, Lifetime: fileInterval}, nil
+	}
+	file, err := os.Open(f.path)
+	if err != nil {
+		return jwks.Answer{}, err
+	}
+	defer file.Close()
+	body, err := io.ReadAll(io.LimitReader(file, largestBody+1))
+	if err != nil {
+		return jwks.Answer{}, err
+	}
+	f.read = info // as it was before it was read: a write in between shows next time
+	return jwks.Answer{Status: jwks.Fetched, Document: body, ETag: fileTag, Lifetime: fileInterval}, nil
+}
+
+// sameVersion is false if a file was written or replaced, as far as a look at its
+// directory entry can tell.
+func sameVersion(a, b os.FileInfo) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return a.Size() == b.Size() && a.ModTime().Equal(b.ModTime()) && os.SameFile(a, b)
+}

@@ -1,0 +1,76 @@
+package host_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"sessiongate/host"
+	"sessiongate/host/hosttest"
+	"sessiongate/internal/guesttest"
+)
+
+// cacheDir keeps compiled code for the tests of this process.
+var cacheDir string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "host")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	cacheDir = dir
+	status := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(status)
+}
+
+func start(t testing.TB, c host.Config) *host.Host {
+	t.Helper()
+	h, err := tryStart(t, c)
+	require.NoError(t, err)
+	return h
+}
+
+func tryStart(t testing.TB, c host.Config) (*host.Host, error) {
+	t.Helper()
+	if c.Module == nil {
+		c.Module = guesttest.Core(t)
+	}
+	c.CacheDir = cacheDir
+	h, err := host.New(context.Background(), c)
+	if err == nil {
+		t.Cleanup(func() { require.NoError(t, h.Close()) })
+	}
+	return h, err
+}
+
+// document is a policy with one issuer, whose members edit may change.
+func document(t testing.TB, i *hosttest.Issuer, edit func(issuer, policy map[string]any)) []byte {
+	t.Helper()
+	var doc map[string]any
+	require.NoError(t, json.Unmarshal(i.Policy(), &doc))
+	policy := doc["policy"].(map[string]any)
+	edit(policy["issuers"].([]any)[0].(map[string]any), policy)
+	b, err := json.Marshal(doc)
+	require.NoError(t, err)
+	return b
+}
+
+// clock is a clock for tests that stands still.
+type clock struct{ ms atomic.Int64 }
+
+func newClock() *clock {
+	c := new(clock)
+	c.ms.Store(time.Now().UnixMilli())
+	return c
+}
+
+func (c *clock) now() time.Time          { return time.UnixMilli(c.ms.Load()) }
+func (c *clock) advance(d time.Duration) { c.ms.Add(d.Milliseconds()) }
