@@ -1,0 +1,184 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/stretchr/testify/require"
+
+	"sessiongate/host"
+	"sessiongate/host/hosttest"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(withGuest{m}, map[string]func(){
+		"sessiongate": main, // os.Args is the command line
+	})
+}
+
+// The guest that the tests run, and the directory that keeps its compiled code.
+var testModule, testCache string
+
+// withGuest builds the guest before the tests run, once.
+type withGuest struct{ *testing.M }
+
+func (m withGuest) Run() int {
+	dir, err := os.MkdirTemp("", "sessiongate-cmd-*")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	testModule, testCache = filepath.Join(dir, "core.wasm"), filepath.Join(dir, "cache")
+	build := exec.Command("go", "build", "-buildmode=c-shared", "-trimpath", "-ldflags=-s -w", "-o", testModule, "sessiongate/wasm/core")
+	build.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm")
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "building the guest: %s\n%s", err, out)
+		return 1
+	}
+	// Compiled once here, and found in the cache by every test and script.
+	code, err := os.ReadFile(testModule)
+	if err == nil {
+		var h *host.Host
+		if h, err = host.New(context.Background(), host.Config{Module: code, Policy: []byte(warmPolicy), CacheDir: testCache}); err == nil {
+			err = h.Close()
+		}
+	}
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "compiling the guest: %s\n", err)
+		return 1
+	}
+	// For commands that tests run in this process.
+	os.Setenv("SESSIONGATE_MODULE", testModule)
+	os.Setenv("SESSIONGATE_CACHE_DIR", testCache)
+	return m.M.Run()
+}
+
+// warmPolicy is the smallest policy that needs no key.
+const warmPolicy = `{"version":1,"policy":{"issuers":[{"issuer":"a","dialect":"jwt","algorithms":["HS256"],"audience":["b"]}]},
+	"host":{"go":{"secrets":{"a":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}}}}`
+
+type object = map[string]any
+
+// policyFor is a document with the issuer's key inline: /public for everybody,
+// /write for the permission "write", /maybe with or without a token, the rest for
+// tokens. A change of nil leaves a member out.
+func policyFor(t testing.TB, issuer *hosttest.Issuer, changes object) []byte {
+	t.Helper()
+	p := object{
+		"issuers": []any{object{"issuer": issuer.URL(), "dialect": "own", "algorithms": []string{"ES256"}, "audience": []string{hosttest.Audience},
+			"jwks": json.RawMessage(issuer.KeySet())}},
+		"sources": []any{object{"header": "authorization", "scheme": "Bearer"}, object{"cookie": "__session"}},
+		"rules": []any{
+			object{"path_prefix": "/public", "access": "public"},
+			object{"path_prefix": "/maybe", "access": "optional"},
+			object{"path_prefix": "/write", "permissions_all": []string{"write"}},
+			object{"path_prefix": "/"},
+		},
+		"identity_headers": object{"x-user-id": "subject", "x-user-roles": object{"claim": "roles", "separator": ","}, "x-tenant": "tenant"},
+		"log":              []string{"subject"},
+	}
+	maps.Copy(p, changes)
+	maps.DeleteFunc(p, func(_ string, v any) bool { return v == nil })
+	b, err := json.Marshal(object{"version": 1, "policy": p})
+	require.NoError(t, err)
+	return b
+}
+
+func writeFile(t *testing.T, path string, content []byte) string {
+	t.Helper()
+	require.NoError(t, replaceFile(path, content))
+	return path
+}
+
+// command is a command that runs in this process.
+type command struct {
+	t      *testing.T
+	addr   addresses
+	stop   context.CancelFunc // as SIGTERM does
+	status chan int
+	log    *lockedBuffer
+}
+
+// start runs a command and returns once it has told its addresses. It ends with the
+// test at the latest.
+func start(t *testing.T, args ...string) *command {
+	t.Helper()
+	ctx, stop := context.WithCancel(t.Context())
+	c := &command{t: t, stop: stop, status: make(chan int, 1), log: new(lockedBuffer)}
+	out, in := io.Pipe()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		c.status <- run(ctx, append([]string{"--json"}, args...), strings.NewReader(""), in, c.log)
+		in.Close()
+	}()
+	t.Cleanup(func() { stop(); <-ended })
+	first, err := bufio.NewReader(out).ReadBytes('\n')
+	require.NoError(t, err, "%s", c.log)
+	require.NoError(t, json.Unmarshal(first, &c.addr))
+	go func() { _, _ = io.Copy(io.Discard, out) }()
+	return c
+}
+
+// wait returns the exit status.
+func (c *command) wait() int {
+	c.t.Helper()
+	select {
+	case status := <-c.status:
+		return status
+	case <-time.After(30 * time.Second):
+		c.t.Fatal("the command does not end")
+		return -1
+	}
+}
+
+// lockedBuffer is a buffer that may be written and read at once.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+// get makes a request with headers given in pairs, and returns the response with
+// its body read.
+func get(t *testing.T, client *http.Client, method, url string, headers ...string) (*http.Response, string) {
+	t.Helper()
+	req, err := http.NewRequest(method, url, nil)
+	require.NoError(t, err)
+	for i := 0; i < len(headers); i += 2 {
+		req.Header[headers[i]] = append(req.Header[headers[i]], headers[i+1])
+	}
+	resp, err := client.Do(req)
+	require.NoError(t, err)
+	body, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	return resp, string(body)
+}
+
+func bearer(token string) []string { return []string{"Authorization", "Bearer " + token} }
