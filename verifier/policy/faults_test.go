@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -85,6 +86,8 @@ func TestFaultsOfMeaning(t *testing.T) {
 			[]string{"/host/go/secrets/internal: stands beside a file of the same issuer in secret_files"}},
 		{"a secret on the wrong side", "full", []string{`/host/js/secrets/` + secret32 + ` "` + strings.Repeat("A", 43) + `"`},
 			[]string{"/host/js/secrets: has a member, number 1, that is not named by an issuer of the policy; accepted: https://issuer.example, https://clerk.example, https://kratos.example, internal"}},
+		{"a header name in other spelling", "full", []string{`/policy/identity_headers/Transfer_Encoding "subject"`},
+			[]string{"/policy/identity_headers/Transfer_Encoding: belongs to one connection (RFC 9110 section 7.6.1) and cannot be set"}},
 		{"a file for nobody", "full", []string{`/host/go/jwks_files/https:~1~1nobody.example "/f"`},
 			[]string{"/host/go/jwks_files/https:~1~1nobody.example: is not an issuer of the policy; accepted: https://issuer.example, "}},
 		{"a file for inline keys", "full", []string{`/host/go/jwks_files/https:~1~1issuer.example "/f"`},
@@ -128,7 +131,8 @@ func TestFaultsOfMeaning(t *testing.T) {
 		{"{// comment\n}", ": is not strict JSON (RFC 8259): line 1, byte 2; accepted: a member name"},
 		{"\ufeff{}", ": is not strict JSON (RFC 8259): line 1, byte 1"},
 		{"{\"\xff\": 1}", ": is not strict JSON (RFC 8259): line 1, byte 2; accepted: UTF-8"},
-		{strings.Repeat("[", 33), ": is not strict JSON (RFC 8259)"},
+		{strings.Repeat("[", 33), ": is over a bound: line 1, byte 33; accepted: "},
+		{manyMembers(1025), ": is over a bound: line 1, "},
 		{"{}" + strings.Repeat(" ", policy.MaxBytes), ": is larger than 1 MiB"},
 	} {
 		for _, f := range faults(t, []byte(c.doc), "", []string{c.want}) {
@@ -138,6 +142,23 @@ func TestFaultsOfMeaning(t *testing.T) {
 	for i, there := range seen {
 		assert.True(t, there, "no row for %s", onlyParser[i])
 	}
+}
+
+func manyMembers(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, `,"m%d":0`, i)
+	}
+	return "{" + b.String()[1:] + "}"
+}
+
+// TestFaultsAreBounded: of very many faults the first thousand are told.
+func TestFaultsAreBounded(t *testing.T) {
+	_, err := policy.Parse([]byte(manyMembers(1000)), "")
+	got := err.(policy.Errors)
+	require.Len(t, got, 1001)
+	assert.Equal(t, "/m999", got[999].Path)
+	assert.Equal(t, policy.Fault{Problem: "has more faults than these"}, got[1000])
 }
 
 // faults parses a document that has exactly the wanted faults.
@@ -221,6 +242,10 @@ func TestFaultsOfShape(t *testing.T) {
 		{"an identity header without a name", "full", []string{`/policy/identity_headers/ "subject"`}, []string{`/policy/identity_headers/: is empty; accepted: a header name of its own, such as x-user-id`}},
 		{"a field", "full", []string{`/policy/log/0 "subjekt"`}, []string{`/policy/log/0: is not a field (did you mean "subject"?); accepted: issuer, subject,`}},
 		{"sign-in and no origin", "full", []string{`/policy/public_origin`}, []string{`/policy/public_origin: is missing, and sign_in needs it: it is where the browser comes back to; accepted: https://host[:port]`}},
+		{"an identity header of one connection", "full", []string{`/policy/identity_headers/upgrade "subject"`}, []string{`/policy/identity_headers/upgrade: belongs to one connection (RFC 9110 section 7.6.1) and cannot be set`}},
+		{"an identity header of the body", "full", []string{`/policy/identity_headers/content-length "subject"`}, []string{`/policy/identity_headers/content-length: says how to read the request's body and cannot be set`}},
+		{"an identity header of the browser", "full", []string{`/policy/identity_headers/origin "subject"`}, []string{`/policy/identity_headers/origin: says from which site a request comes and cannot be set`}},
+		{"identity headers in a list", "full", []string{`/policy/identity_headers ["subject"]`}, []string{`/policy/identity_headers: is a list; accepted: an object whose members are named by headers`}},
 		{"an unknown host", "full", []string{`/host/nginx {}`}, []string{`/host/nginx: is not a known member; accepted: go, envoy, traefik, js`}},
 		{"a host's unknown member", "full", []string{`/host/traefik/secret_files {}`}, []string{`/host/traefik/secret_files: is not a known member; accepted: jwks_files, secrets`}},
 		{"a host that is a list", "full", []string{`/host/js []`}, []string{`/host/js: is a list; accepted: an object`}},

@@ -29,6 +29,9 @@ func Parse(doc []byte, kind string) (*Policy, error) {
 	switch reason := parsed.Parse(doc, strict.Limits{Bytes: MaxBytes, Depth: maxDepth, Members: maxMembers}); {
 	case reason == verdict.TooLarge && len(doc) > MaxBytes:
 		d.fault("", "is larger than 1 MiB", "")
+	case reason == verdict.TooLarge:
+		d.fault("", "is over a bound: "+position(doc, parsed.ErrorOffset()), parsed.ErrorText()+
+			" (32 levels and 1,024 members of one object at most)")
 	case reason != verdict.None:
 		d.fault("", "is not strict JSON (RFC 8259): "+position(doc, parsed.ErrorOffset()), parsed.ErrorText())
 	default:

@@ -3,6 +3,7 @@ package policy_test
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -124,6 +125,30 @@ func TestParseLaxer(t *testing.T) {
 	assert.Zero(t, is.MaxLifetime)
 	assert.Len(t, is.Secret, 64)
 	assert.True(t, p.FirstToken && p.NormalizePaths && p.CheckPreflight && p.StripToken && p.Ory)
+}
+
+// TestParseSources: one header may hold tokens of several schemes, and names keep
+// their case where it counts.
+func TestParseSources(t *testing.T) {
+	doc := encode(t, edit(t, load(t, "minimal"), `/policy/sources [{"header": "Authorization", "scheme": "Bearer"}, {"header": "authorization", "scheme": "Token"}, {"cookie": "Session"}, {"cookie": "session"}, {"query": "T"}]`))
+	p, err := policy.Parse(doc, "go")
+	require.NoError(t, err)
+	assert.Equal(t, []policy.Source{
+		{Kind: policy.Header, Name: "authorization", Scheme: "Bearer"},
+		{Kind: policy.Header, Name: "authorization", Scheme: "Token"},
+		{Kind: policy.Cookie, Name: "Session"}, {Kind: policy.Cookie, Name: "session"}, {Kind: policy.Query, Name: "T"},
+	}, p.Sources)
+}
+
+// TestParseManyIssuers: a fault lists no more names than a person reads.
+func TestParseManyIssuers(t *testing.T) {
+	tree := load(t, "minimal")
+	for i := range 20 {
+		tree = edit(t, tree, "/policy/issuers/- "+strings.ReplaceAll(string(encode(t, tree.(map[string]any)["policy"].(map[string]any)["issuers"].([]any)[0])), "https://issuer.example\"", "i"+strconv.Itoa(i)+"\""))
+	}
+	doc := encode(t, edit(t, tree, `/host {"go": {"jwks_files": {"x": "/f"}}}`))
+	got := faults(t, doc, "", []string{"/host/go/jwks_files/x: is not an issuer of the policy; accepted: https://issuer.example, i0, i1,"})
+	assert.True(t, strings.HasSuffix(got[0].Problem, "i8, and more"), got[0].Problem)
 }
 
 // TestParseKind reads one document as each kind of host.

@@ -7,6 +7,10 @@ import (
 	"sessiongate/internal/strict"
 )
 
+// maxFaults bounds what is told of one document: a megabyte of faults is of no use
+// to its author, and a guest has little memory.
+const maxFaults = 1000
+
 // reader collects faults, so that a document's author learns of all of them at once.
 type reader struct{ faults Errors }
 
@@ -36,6 +40,12 @@ func escapeToken(name string) string {
 
 // fault records what is wrong at a path; accepted says what would not be.
 func (r *reader) fault(path, problem, accepted string) {
+	if len(r.faults) > maxFaults {
+		return
+	}
+	if len(r.faults) == maxFaults {
+		path, problem, accepted = "", "has more faults than these", ""
+	}
 	if accepted != "" {
 		problem += "; accepted: " + accepted
 	}

@@ -31,9 +31,7 @@ func compileSchema(t testing.TB) *jsonschema.Schema {
 
 func validate(t testing.TB, s *jsonschema.Schema, doc []byte) error {
 	t.Helper()
-	v, err := jsonschema.UnmarshalJSON(bytes.NewReader(doc))
-	require.NoError(t, err)
-	return s.Validate(v)
+	return s.Validate(decode(t, string(doc)))
 }
 
 // onlyParser are the faults that a schema cannot see: what one member means for
@@ -41,7 +39,7 @@ func validate(t testing.TB, s *jsonschema.Schema, doc []byte) error {
 // TestFaultsOfMeaning.
 var onlyParser = []*regexp.Regexp{
 	regexp.MustCompile(`^is not strict JSON`),
-	regexp.MustCompile(`^is larger than 1 MiB`),
+	regexp.MustCompile(`^is larger than 1 MiB|^is over a bound`),
 	regexp.MustCompile(`^is not a whole number, written without fraction`),
 	regexp.MustCompile(`^is a version that this build does not know`), // 1.0 is the schema's 1
 	regexp.MustCompile(`^is the issuer of element \d+ too`),
@@ -76,7 +74,11 @@ func onlyParserIndex(problem string) int {
 // compare holds the two verdicts on one document against each other.
 func compare(t *testing.T, s *jsonschema.Schema, what string, doc []byte) (refused bool) {
 	t.Helper()
-	shape := validate(t, s, doc)
+	return compareWith(t, validate(t, s, doc), what, doc)
+}
+
+func compareWith(t *testing.T, shape error, what string, doc []byte) (refused bool) {
+	t.Helper()
 	p, err := policy.Parse(doc, "")
 	if err == nil {
 		require.NotNil(t, p, what)
@@ -88,8 +90,9 @@ func compare(t *testing.T, s *jsonschema.Schema, what string, doc []byte) (refus
 	require.NotEmpty(t, faults, what)
 	meaning := 0
 	for _, f := range faults {
-		assert.Regexp(t, `^(/|$)`, f.Path, what)
-		assert.NotEmpty(t, f.Problem, what)
+		if f.Path != "" && f.Path[0] != '/' || f.Problem == "" {
+			assert.Fail(t, "a fault without place or problem", "%s: %#v", what, f)
+		}
 		if onlyParserIndex(f.Problem) >= 0 {
 			meaning++
 		}
@@ -100,12 +103,31 @@ func compare(t *testing.T, s *jsonschema.Schema, what string, doc []byte) (refus
 	return true
 }
 
-// values are put in the place of every value: each JSON type, numbers around and
-// far beyond the bounds, and strings that are of use somewhere else.
-var values = []string{`null`, `true`, `false`, `0`, `-1`, `1`, `1.5`, `301`, `86401`, `1e30`, `-0`, `315360001`,
-	`""`, `"x"`, `"X"`, `"unchecked"`, `" "`, `"é"`, `"a\nb"`, `"none"`, `"HS256"`, `"RS256"`, `"/"`, `"/a b"`, `"/~"`, `"//"`, `"/{a}"`, `"/**"`, `"/a/**"`, `"/a/../b"`,
-	`"https://a.example"`, `"https://a.example/x"`, `"http://a.example"`, `"https://a.example:443"`, `"HTTPS://A"`, `"cookie"`, `"x-other"`, `"subject"`, `"aal2"`, `"aal9"`, `"%"`, `";"`,
-	`[]`, `[[]]`, `[1]`, `[""]`, `["x"]`, `["x","x"]`, `["x","y"]`, `["unchecked"]`, `{}`, `{"x":1}`, `{"x":"x"}`, `{"claim":"subject"}`, `{"keys":[]}`, `{"keys":{}}`, `{"keys":[1]}`}
+// anything takes the place of every value: one of each JSON type, and what is of
+// use somewhere else. More of its own type follows: numbers around and far beyond
+// the bounds, strings of other members.
+var (
+	anything = []string{`null`, `true`, `false`, `0`, `1`, `1.5`, `""`, `"x"`, `"unchecked"`, `[]`, `["x"]`, `{}`, `{"x":1}`}
+	numbers  = []string{`-1`, `301`, `86401`, `1e30`, `-0`, `31536001`, `315360001`, `1e400`, `99999999999999999999`}
+	texts    = []string{`"X"`, `" "`, `"é"`, `"a\nb"`, `"none"`, `"HS256"`, `"RS256"`, `"/"`, `"/a b"`, `"/~"`, `"//"`, `"/{a}"`, `"/**"`, `"/a/../b"`,
+		`"https://a.example/x"`, `"http://a.example"`, `"https://a.example:443"`, `"HTTPS://A"`, `"cookie"`, `"x-other"`, `"subject"`, `"aal2"`, `"aal9"`, `"%"`, `";"`}
+	lists   = []string{`[[]]`, `[1]`, `[""]`, `["x","x"]`, `["x","y"]`, `["unchecked"]`, `[{}]`, `[null]`}
+	objects = []string{`{"x":"x"}`, `{"claim":"subject"}`, `{"keys":[]}`, `{"keys":{}}`, `{"keys":[1]}`, `{"":""}`}
+)
+
+func replacements(value any) []string {
+	switch value.(type) {
+	case json.Number:
+		return slices.Concat(anything, numbers)
+	case string:
+		return slices.Concat(anything, texts)
+	case []any:
+		return slices.Concat(anything, lists)
+	case map[string]any:
+		return slices.Concat(anything, objects)
+	}
+	return anything
+}
 
 // TestSchemaAgrees takes documents that use every member, and changes them in
 // every place in every way that a slip of shape could: both verdicts are the same,
@@ -120,12 +142,12 @@ func TestSchemaAgrees(t *testing.T) {
 			total, refused := 0, 0
 			try := func(what string) {
 				total++
-				if compare(t, s, what, encode(t, original)) {
+				if compareWith(t, s.Validate(original), what, encode(t, original)) {
 					refused++
 				}
 			}
 			walk(original, "", func(path string, value any, put func(any)) {
-				for _, v := range values {
+				for _, v := range replacements(value) {
 					put(decode(t, v))
 					try(path + " becomes " + v)
 				}
@@ -135,7 +157,7 @@ func TestSchemaAgrees(t *testing.T) {
 					for name, member := range value {
 						delete(value, name)
 						try(path + "/" + name + " is removed")
-						for _, other := range []string{name + "x", strings.ToUpper(name), "", "x-y", "é", "connection"} {
+						for _, other := range []string{name + "x", strings.ToUpper(name), "", "connection"} {
 							if _, there := value[other]; other != name && !there {
 								value[other] = member
 								try(path + "/" + name + " is renamed " + other)
@@ -144,7 +166,7 @@ func TestSchemaAgrees(t *testing.T) {
 						}
 						value[name] = member
 					}
-					for _, extra := range []string{`null`, `"subject"`, `1`, `{}`} {
+					for _, extra := range []string{`null`, `"subject"`} {
 						value["extra"] = decode(t, extra)
 						try(path + "/extra is added: " + extra)
 						delete(value, "extra")
@@ -174,7 +196,7 @@ func TestSchemaAgrees(t *testing.T) {
 				}
 			})
 			t.Logf("%d documents, %d of them refused", total, refused)
-			assert.Greater(t, refused, 500)
+			assert.Greater(t, refused, 400)
 			assert.Greater(t, total-refused, 20)
 			require.False(t, compare(t, s, "unchanged again", encode(t, original)))
 		})
@@ -223,6 +245,64 @@ func TestSchemaBounds(t *testing.T) {
 	doc = encode(t, edit(t, load(t, "full"), "/policy/issuers/1/max_stale 31536000", "/policy/issuers/1/cooldown 86401"))
 	assert.True(t, compare(t, s, "cooldown", doc))
 	assert.Error(t, validate(t, s, doc))
+}
+
+// TestSchemaCounts goes to the bound of every list and of the object of identity
+// headers.
+func TestSchemaCounts(t *testing.T) {
+	s := compileSchema(t)
+	text := func(form string) func(int) any {
+		return func(i int) any { return fmt.Sprintf(form, i) }
+	}
+	for _, c := range []struct {
+		path    string
+		limit   int
+		element func(int) any
+	}{
+		{"/policy/issuers/0/audience", 256, text("a%d")},
+		{"/policy/issuers/0/authorized_parties", 256, text("a%d")},
+		{"/policy/issuers/0/types", 32, text("a%d")},
+		{"/policy/sources", 16, func(i int) any { return map[string]any{"cookie": fmt.Sprint("c", i)} }},
+		{"/policy/allowed_origins", 256, text("https://a%d.example")},
+		{"/policy/rules", 1000, func(i int) any { return map[string]any{"path": fmt.Sprint("/", i)} }},
+		{"/policy/rules/1/hosts", 256, text("a%d.example")},
+		{"/policy/rules/0/methods", 64, text("M%d")},
+		{"/policy/rules/1/session_types", 64, text("t%d")},
+		{"/policy/rules/2/permissions_any", 256, text("p%d")},
+		{"/policy/rules/2/permissions_all", 256, text("p%d")},
+		{"/policy/log", 64, text("/c%d")},
+	} {
+		for _, n := range []int{1, c.limit, c.limit + 1} {
+			list := make([]any, n)
+			for i := range list {
+				list[i] = c.element(i)
+			}
+			doc := encode(t, edit(t, load(t, "full"), c.path+" "+string(encode(t, list))))
+			assert.Equal(t, n > c.limit, compare(t, s, fmt.Sprint(c.path, " of ", n), doc), "%s of %d", c.path, n)
+		}
+	}
+	for n, refused := range map[int]bool{0: false, 1: false, 64: false, 65: true} {
+		headers := map[string]any{}
+		for i := range n {
+			headers[fmt.Sprint("x-", i)] = "subject"
+		}
+		doc := encode(t, edit(t, load(t, "full"), "/policy/identity_headers "+string(encode(t, headers))))
+		assert.Equal(t, refused, compare(t, s, "identity_headers", doc), n)
+	}
+	for n, refused := range map[int]bool{1000: false, 1001: true} {
+		issuers := make([]any, n)
+		for i := range issuers {
+			issuers[i] = edit(t, load(t, "minimal").(map[string]any)["policy"].(map[string]any)["issuers"].([]any)[0], fmt.Sprintf(`/issuer "i%d"`, i))
+		}
+		doc := encode(t, edit(t, load(t, "minimal"), "/policy/issuers "+string(encode(t, issuers))))
+		assert.Equal(t, refused, compare(t, s, "issuers", doc), n)
+	}
+	key := encode(t, load(t, "full").(map[string]any)["policy"].(map[string]any)["issuers"].([]any)[0].(map[string]any)["jwks"].(map[string]any)["keys"].([]any)[0])
+	for n, refused := range map[int]bool{1000: false, 1001: true} {
+		keys := "[" + strings.Repeat(string(key)+",", n-1) + string(key) + "]"
+		doc := encode(t, edit(t, load(t, "full"), "/policy/issuers/0/jwks/keys "+keys))
+		assert.Equal(t, refused, compare(t, s, "keys", doc), n)
+	}
 }
 
 // TestSchemaStrings holds the patterns of the schema against the checks of the
