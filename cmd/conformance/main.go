@@ -38,6 +38,7 @@ func main() {
 	name := flag.String("engine", "native", "native or wasm: where the core judges")
 	module := flag.String("module", "", "wasm: `file` of the guest that ships, for modes jwt and jwks")
 	extra := flag.String("extra", "", "wasm: `file` of the guest built with the tag, for modes jws and raw")
+	cache := flag.String("cache", "", "wasm: `directory` for compiled guests")
 	listed := flag.String("check", "", "compare two result files of the runner, native and wasm, and hold them against the refusals listed in `file`")
 	flag.Parse()
 	if *listed != "" {
@@ -51,7 +52,7 @@ func main() {
 		}
 		return
 	}
-	e, err := open(*name, *module, *extra)
+	e, err := open(*name, *module, *extra, *cache)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "conformance:", err)
 		os.Exit(2)
@@ -63,12 +64,12 @@ func main() {
 	}
 }
 
-func open(name, module, extra string) (engine, error) {
+func open(name, module, extra, cache string) (engine, error) {
 	switch name {
 	case "native":
 		return native{}, nil
 	case "wasm":
-		return openWasm(module, extra)
+		return openWasm(module, extra, cache)
 	}
 	return nil, fmt.Errorf("-engine %q: wants native or wasm", name)
 }

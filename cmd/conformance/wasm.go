@@ -32,14 +32,19 @@ type instance struct {
 	buffer, call api.Function
 }
 
-func openWasm(shipped, extra string) (engine, error) {
-	if shipped == "" || extra == "" {
-		return nil, errors.New("-engine wasm wants -module and -extra")
+// openWasm loads both guests. The runner starts one process for each category, so
+// what was compiled is kept in the directory cache for the next.
+func openWasm(shipped, extra, cache string) (engine, error) {
+	if shipped == "" || extra == "" || cache == "" {
+		return nil, errors.New("-engine wasm wants -module, -extra and -cache")
+	}
+	compiled, err := wazero.NewCompilationCacheWithDir(cache)
+	if err != nil {
+		return nil, err
 	}
 	ctx := context.Background()
-	w := &wasm{runtime: wazero.NewRuntime(ctx)}
+	w := &wasm{runtime: wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().WithCompilationCache(compiled))}
 	wasi_snapshot_preview1.MustInstantiate(ctx, w.runtime)
-	var err error
 	if w.shipped, err = w.instantiate(ctx, shipped); err == nil {
 		w.extra, err = w.instantiate(ctx, extra)
 	}

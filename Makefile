@@ -1,0 +1,61 @@
+# sessiongate. `make help` lists the targets; everything needs Go and make alone.
+
+GO        ?= go
+GUESTS    := build/guests
+# The clock's floor (docs/abi.md): the commit's time, in a checkout that has one.
+COMMITTED := $(shell git log -1 --format=%ct 2>/dev/null)
+FLOOR     := $(if $(COMMITTED),-X sessiongate/internal/guest.commitTime=$(COMMITTED))
+GUESTFLAGS = -buildmode=c-shared -trimpath
+CC_FOUND  := $(shell command -v $${CC:-gcc} 2>/dev/null || command -v clang 2>/dev/null)
+# The race detector needs a C compiler; without one the tests run without it.
+RACE      := $(if $(CC_FOUND),-race)
+STATICCHECK = $(GO) tool -modfile=tools/go.mod staticcheck
+FUZZTIME  ?= 3000x
+CASES     ?= ../shared/conformance
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: guests ## Build bin/sessiongate, with the guests inside
+	$(GO) build -trimpath -o bin/sessiongate ./cmd/sessiongate
+
+.PHONY: guests
+guests: ## Build the WebAssembly guests into build/guests
+	@mkdir -p $(GUESTS)
+	GOOS=wasip1 GOARCH=wasm $(GO) build $(GUESTFLAGS) -ldflags="-s -w $(FLOOR)" -o $(GUESTS)/core.wasm ./wasm/core
+	@cp $(GUESTS)/core.wasm cmd/sessiongate/guests/core.wasm
+
+.PHONY: demo
+demo: build ## Show the main job from start to finish, in about half a minute
+	@bin/sessiongate demo
+
+.PHONY: test
+test: lint ## Run every test and linter; the race detector too where a C compiler is
+	@echo "race detector: $(if $(RACE),on,OFF: no C compiler found)"
+	$(GO) test $(RACE) ./...
+	cd examples/embed && $(MAKE) --no-print-directory test GO="$(GO)"
+
+.PHONY: lint
+lint: ## gofmt, go vet, staticcheck
+	@out=$$(gofmt -l $$(git ls-files '*.go' 2>/dev/null || find . -name '*.go')); [ -z "$$out" ] || { echo "gofmt would change: $$out"; exit 1; }
+	$(GO) vet ./...
+	$(GO) vet -tags conformance ./verifier/... ./cmd/conformance ./host/...
+	$(STATICCHECK) ./...
+	$(STATICCHECK) -tags conformance ./verifier/... ./cmd/conformance
+
+.PHONY: conformance
+conformance: guests ## Judge the independent cases, natively and through the guest
+	.ci/conformance $(CASES)
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target FUZZTIME times (3000x), or for FUZZTIME (20s)
+	@for pkg in $$($(GO) list ./...); do \
+	  for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	    echo "fuzz $$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+	  done; done
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf bin build cmd/sessiongate/guests/*.wasm
