@@ -99,7 +99,12 @@ func DefaultSettings() Settings {
 
 func (s Settings) withDefaults() Settings {
 	c := s.contract().WithDefaults()
-	s.Announce, s.Retire = int64(c.Announce/time.Second), int64(c.Retire/time.Second)
+	if s.Announce == 0 {
+		s.Announce = int64(c.Announce / time.Second)
+	}
+	if s.Retire == 0 {
+		s.Retire = int64(c.Retire / time.Second)
+	}
 	if s.Audience == nil {
 		s.Audience = []string{}
 	}

@@ -39,6 +39,12 @@ var _ store.Store = (*DB)(nil)
 
 // Create makes a new database file of mode 0600; one that is there is refused.
 func Create(ctx context.Context, path string) (*DB, error) {
+	// A log that another database left behind would be played into this one.
+	for _, suffix := range []string{"-wal", "-shm"} {
+		if _, err := os.Lstat(path + suffix); !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("database %s: %s%s is in the way: %w", path, path, suffix, fs.ErrExist)
+		}
+	}
 	// SQLite takes an empty file for a new database; made here, it is never readable
 	// by others, and never somebody else's.
 	if err := durable.Create(path, nil); err != nil {

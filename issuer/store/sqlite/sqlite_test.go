@@ -73,6 +73,13 @@ func TestCreate(t *testing.T) {
 	_, err = sqlite.Create(t.Context(), path)
 	assert.ErrorIs(t, err, fs.ErrExist)
 	assert.ErrorContains(t, err, path)
+
+	left := filepath.Join(t.TempDir(), "left.db")
+	require.NoError(t, os.WriteFile(left+"-wal", []byte("of another database"), 0o600))
+	_, err = sqlite.Create(t.Context(), left)
+	assert.ErrorIs(t, err, fs.ErrExist)
+	assert.ErrorContains(t, err, left+"-wal")
+	assert.NoFileExists(t, left)
 }
 
 func TestOpenRefuses(t *testing.T) {
