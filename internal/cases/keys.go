@@ -65,6 +65,9 @@ func ecKey(name, alg string, curve elliptic.Curve) *Key {
 	return &Key{Name: name, Alg: alg, signer: must(key, err)}
 }
 
+// NewES512 makes one more P-521 key.
+func NewES512(name string) *Key { return ecKey(name, "ES512", elliptic.P521()) }
+
 func edKey(name, alg string) *Key {
 	return &Key{Name: name, Alg: alg, signer: ed25519.NewKeyFromSeed(stream(name, ed25519.SeedSize))}
 }
@@ -117,6 +120,17 @@ func (k *Key) Public() crypto.PublicKey {
 		return nil
 	}
 	return k.signer.Public()
+}
+
+// Algorithms lists what the key can sign with.
+func (k *Key) Algorithms() []string {
+	switch k.Public().(type) {
+	case *rsa.PublicKey:
+		return []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}
+	case nil:
+		return []string{"HS256", "HS384", "HS512"}
+	}
+	return []string{k.Alg}
 }
 
 // Private is the key's private half; nil for a secret.
