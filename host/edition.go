@@ -31,8 +31,8 @@ type edition struct {
 	keys      atomic.Pointer[snapshot]
 	replacing sync.Mutex
 
-	keepers []*keeper // by issuer; nil where there is nothing to fetch
-	files   []string  // secret files, which a reload reads again
+	keepers []*keeper              // by issuer; nil where there is nothing to fetch
+	files   map[string]os.FileInfo // secret files as they were before they were read
 	stop    context.CancelFunc
 	running sync.WaitGroup
 }
@@ -69,6 +69,7 @@ type worker struct {
 	generation uint64   // of the snapshot it has caught up with
 	told       []keySet // by issuer, without documents
 	request    abi.Request
+	scratch    []byte // for encoding the request
 }
 
 // configure asks a fresh instance what a policy wants, reads the files that only
@@ -85,12 +86,13 @@ func (e *edition) configure(ctx context.Context, i *engine.Instance) error {
 	if e.plan, err = readPlan(text); err != nil {
 		return err
 	}
+	e.files = make(map[string]os.FileInfo)
 	var faults []Fault
 	for n, s := range e.plan.Issuers {
 		if s.Keys != sourceSecret || s.Location == "" {
 			continue
 		}
-		e.files = append(e.files, s.Location)
+		e.files[s.Location], _ = os.Stat(s.Location)
 		secret, err := readSecret(s.Location)
 		if err != nil {
 			faults = append(faults, Fault{Path: "/host/" + c.Kind + "/secret_files/" + escapePointer(s.Issuer), Problem: err.Error()})
@@ -191,7 +193,7 @@ func (e *edition) catchUp(ctx context.Context, w *worker, to *snapshot) error {
 // how many keys it can use.
 func (w *worker) updateKeys(ctx context.Context, issuer int, document string, confirmedAt int64) (usable int, err error) {
 	u := abi.UpdateKeys{Issuer: uint32(issuer), ConfirmedAt: confirmedAt, Document: document}
-	status, text, err := w.Call(ctx, abi.CallUpdateKeys, 0, u.Append(w.Scratch()))
+	status, text, err := w.Call(ctx, abi.CallUpdateKeys, 0, u.Append(nil))
 	if err != nil {
 		return 0, err
 	}

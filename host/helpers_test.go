@@ -1,10 +1,15 @@
 package host_test
 
 import (
+	"bytes"
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"os"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -40,11 +45,16 @@ func start(t testing.TB, c host.Config) *host.Host {
 
 func tryStart(t testing.TB, c host.Config) (*host.Host, error) {
 	t.Helper()
+	return tryStartWith(t, context.Background(), c)
+}
+
+func tryStartWith(t testing.TB, ctx context.Context, c host.Config) (*host.Host, error) {
+	t.Helper()
 	if c.Module == nil {
 		c.Module = guesttest.Core(t)
 	}
 	c.CacheDir = cacheDir
-	h, err := host.New(context.Background(), c)
+	h, err := host.New(ctx, c)
 	if err == nil {
 		t.Cleanup(func() { require.NoError(t, h.Close()) })
 	}
@@ -63,6 +73,17 @@ func document(t testing.TB, i *hosttest.Issuer, edit func(issuer, policy map[str
 	return b
 }
 
+// hs256 signs a token of https://hs.example with a secret.
+func hs256(t testing.TB, secret string) string {
+	t.Helper()
+	claims, err := json.Marshal(map[string]any{"iss": "https://hs.example", "aud": "api", "sub": "user_1", "exp": time.Now().Unix() + 60})
+	require.NoError(t, err)
+	input := "eyJhbGciOiJIUzI1NiJ9." + base64.RawURLEncoding.EncodeToString(claims)
+	mac := hmac.New(sha256.New, []byte(secret))
+	mac.Write([]byte(input))
+	return input + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
+}
+
 // clock is a clock for tests that stands still.
 type clock struct{ ms atomic.Int64 }
 
@@ -74,3 +95,21 @@ func newClock() *clock {
 
 func (c *clock) now() time.Time          { return time.UnixMilli(c.ms.Load()) }
 func (c *clock) advance(d time.Duration) { c.ms.Add(d.Milliseconds()) }
+
+// logBuffer is a log that may be read while it is written.
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}

@@ -24,6 +24,8 @@ import (
 	"sessiongate/verdict"
 )
 
+const mostScratch = 64 << 10 // bytes that an idle instance keeps for the next request
+
 // ErrClosed is what a closed Host answers.
 var ErrClosed = errors.New("host is closed")
 
@@ -171,7 +173,10 @@ func (req *Request) refusal() verdict.Decision {
 // filter makes the call for w.request, and gives w back.
 func (h *Host) filter(ctx context.Context, e *edition, w *worker) (verdict.Decision, error) {
 	now := h.now()
-	in := w.request.Append(w.Scratch())
+	in := w.request.Append(w.scratch[:0])
+	if cap(in) <= mostScratch {
+		w.scratch = in
+	}
 	clear(w.request.Headers) // an idle instance holds on to nobody's headers
 	w.request = abi.Request{Headers: w.request.Headers[:0]}
 	bounded, cancel := h.bound(ctx, h.config.CallTimeout)

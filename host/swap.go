@@ -172,19 +172,23 @@ func (h *Host) changed(seen map[string]os.FileInfo) bool {
 	if e == nil {
 		return false
 	}
-	files := e.files
-	if h.config.PolicyFile != "" {
-		files = append([]string{h.config.PolicyFile}, files...)
-	}
 	changed := false
-	for _, path := range files {
+	look := func(path string, read os.FileInfo) {
 		info, err := os.Stat(path)
 		if err != nil {
-			continue
+			return
 		}
-		last, known := seen[path]
-		changed = changed || known && !sameVersion(last, info)
+		if last, known := seen[path]; known {
+			read = last
+		}
+		changed = changed || !sameVersion(read, info)
 		seen[path] = info
+	}
+	if h.config.PolicyFile != "" {
+		look(h.config.PolicyFile, nil) // New has put what it read into seen
+	}
+	for path, read := range e.files {
+		look(path, read)
 	}
 	return changed
 }
