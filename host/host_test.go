@@ -3,6 +3,7 @@ package host_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -361,6 +362,9 @@ func TestHammer(t *testing.T) {
 	loop(&swaps, 50*time.Millisecond, func() bool {
 		return assert.NoError(t, h.Swap(context.Background(), nil, issuer.Policy()))
 	})
+	loop(&swaps, 500*time.Millisecond, func() bool {
+		return assert.NoError(t, h.Swap(context.Background(), guesttest.Core(t), nil))
+	})
 	loop(&swaps, 70*time.Millisecond, func() bool {
 		return assert.Error(t, h.Swap(context.Background(), nil, []byte(`{}`)))
 	})
@@ -411,6 +415,18 @@ func TestSwap(t *testing.T) {
 	cancel()
 	require.Error(t, h.Swap(cancelled, nil, document(t, issuer, func(issuer, _ map[string]any) { issuer["jwks_uri"] = "https://127.0.0.1:1/" })))
 	verify(good, nil)
+}
+
+func TestSwapLeavesNothingBehind(t *testing.T) {
+	issuer := hosttest.NewIssuer(t)
+	h := start(t, host.Config{Policy: issuer.Policy()})
+	require.NoError(t, h.Swap(t.Context(), nil, nil))
+	before := runtime.NumGoroutine()
+	for range 20 {
+		require.NoError(t, h.Swap(t.Context(), nil, nil))
+	}
+	assert.Eventually(t, func() bool { return runtime.NumGoroutine() <= before+2 }, 5*time.Second, 10*time.Millisecond)
+	assert.Equal(t, 1, h.Live())
 }
 
 // metric reads one of the host's metrics; label is the value of its last label, "" for none.

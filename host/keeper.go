@@ -154,6 +154,8 @@ func (k *keeper) report(err error) {
 	k.problem = text
 	if err != nil {
 		k.edition.host.log.Warn("keys not updated, the last good ones stay", "issuer", k.source.Issuer, "error", text)
+	} else {
+		k.edition.host.log.Info("key source is back", "issuer", k.source.Issuer)
 	}
 }
 

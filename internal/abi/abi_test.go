@@ -1,6 +1,8 @@
 package abi_test
 
 import (
+	"fmt"
+	"os"
 	"strings"
 	"testing"
 
@@ -181,4 +183,22 @@ func FuzzDecode(f *testing.F) {
 			return abi.AppendFiltered(nil, &d.Decision, d.Hint.Issuer, []byte(d.Hint.KeyID))
 		})
 	})
+}
+
+// The page for hosts in other languages says what the code does.
+func TestDocumentation(t *testing.T) {
+	page, err := os.ReadFile("../../docs/abi.md")
+	require.NoError(t, err)
+	text := string(page)
+	assert.Contains(t, text, fmt.Sprintf("The version described here is **%d**", abi.Version))
+	for _, r := range append([]verdict.Reason{verdict.None}, verdict.Reasons()...) {
+		assert.Contains(t, text, fmt.Sprintf("| %d | `%s` |", r, r.String()))
+	}
+	for name, number := range map[string]abi.Call{"plan": abi.CallPlan, "configure": abi.CallConfigure, "update keys": abi.CallUpdateKeys, "verify": abi.CallVerify,
+		"filter": abi.CallFilter, "explain": abi.CallExplain, "stats": abi.CallStats, "update revocations": abi.CallUpdateRevocations} {
+		assert.Contains(t, text, fmt.Sprintf("%d `%s`", number, name))
+	}
+	for _, export := range []string{abi.ExportVersion, abi.ExportBuffer, abi.ExportCall} {
+		assert.Contains(t, text, "| `"+export+"` |")
+	}
 }

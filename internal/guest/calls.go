@@ -4,6 +4,7 @@ import (
 	"sessiongate/internal/abi"
 	"sessiongate/verdict"
 	"sessiongate/verifier/filter"
+	"sessiongate/verifier/policy"
 )
 
 // Calls binds a Guest to internal/abi: buffers, encodings, and the guard that
@@ -17,6 +18,7 @@ type Calls struct {
 	request abi.Request
 	head    filter.Request
 	in, out []byte
+	large   []byte // the last output that was too large to be kept for more
 }
 
 // What is returned for a broken guest must not depend on anything that may be broken.
@@ -88,8 +90,11 @@ func (c *Calls) configure(number abi.Call, in string) []byte {
 	if v.ClockFloor < 0 {
 		v.ClockFloor = ClockFloor(c.BuildSeconds)
 	}
-	p, fault := Parse(v.Kind, []byte(v.Policy))
-	if number == abi.CallConfigure {
+	var p *policy.Policy
+	var fault error
+	if number == abi.CallPlan {
+		p, fault = policy.Parse([]byte(v.Policy), v.Kind)
+	} else {
 		secrets := make([]Secret, len(v.Secrets))
 		for i, s := range v.Secrets {
 			secrets[i] = Secret{Issuer: int(s.Issuer), Value: []byte(s.Value)}
@@ -138,10 +143,21 @@ func (c *Calls) filterRequest(in string, now int64) []byte {
 }
 
 // status begins an output.
-func (c *Calls) status(s abi.Status) []byte { return append(c.out[:0], byte(s)) }
+func (c *Calls) status(s abi.Status) []byte {
+	c.large = nil
+	return append(c.out[:0], byte(s))
+}
 
-// keep keeps the memory that an output has grown to, unless it is a rare giant.
+// mostKept bounds the output memory that a guest keeps: explanations and lists of
+// faults are rare and may be large.
+const mostKept = 64 << 10
+
+// keep keeps the memory that an output has grown to.
 func (c *Calls) keep(out []byte) []byte {
-	c.out = out
+	if cap(out) <= mostKept {
+		c.out = out
+	} else {
+		c.large = out // the host has yet to read it
+	}
 	return out
 }

@@ -4,7 +4,6 @@
 package guest
 
 import (
-	"runtime"
 	"strconv"
 
 	"sessiongate/jwks"
@@ -49,9 +48,6 @@ type Secret struct {
 	Value  []byte
 }
 
-// Parse reads a policy for one kind of host. Its error is policy.Errors.
-func Parse(kind string, document []byte) (*policy.Policy, error) { return policy.Parse(document, kind) }
-
 // Configure puts a policy in force, without any key but those that stand in it.
 // floor is the earliest time that a clock may show, 0 for none: see ClockFloor. An
 // error, which is policy.Errors, leaves everything as it was.
@@ -68,7 +64,6 @@ func (g *Guest) Configure(kind string, document []byte, floor int64, secrets []S
 		return nil, policy.Errors{{Path: "", Problem: err.Error()}}
 	}
 	g.policy, g.filter, g.floor = p, f, floor
-	runtime.GC() // the document was large and is rare; requests are small and many
 	return p, nil
 }
 
