@@ -122,9 +122,9 @@ func (s Settings) contract() keyring.Contract {
 	}
 }
 
-// maxSeconds bounds every time in the settings: ten years, so that sums of them
-// stay in range.
-const maxSeconds = 10 * 366 * 86400
+// maxSeconds bounds every time in the settings, and is the longest lifetime that a
+// verifier's policy can name: ten years. Sums of such times stay in range.
+const maxSeconds = 3650 * 86400
 
 func seconds(n int64) time.Duration { return time.Duration(min(max(n, -1), maxSeconds)) * time.Second }
 

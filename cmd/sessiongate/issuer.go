@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
 
 	"sessiongate/host"
 	"sessiongate/issuer"
 	"sessiongate/issuer/api"
 	"sessiongate/issuer/keyring"
+	"sessiongate/issuer/seal"
 )
 
 // IssuerCmd makes a data directory, or serves one.
@@ -70,8 +72,14 @@ func (c *IssuerInitCmd) Run(app *App) error {
 		return usage(err)
 	}
 	made, err := issuer.Init(app.Context, c.Data, s, os.Getenv)
+	if faults := (issuer.Faults)(nil); errors.As(err, &faults) {
+		return usage(err)
+	}
+	if errors.Is(err, fs.ErrExist) {
+		return failed(err, "nothing was overwritten; choose another --data, or remove what is there")
+	}
 	if err != nil {
-		return issuerError(err)
+		return failed(err, "")
 	}
 	if app.JSON {
 		return app.printJSON(map[string]string{
@@ -92,16 +100,18 @@ Next:
 `, s.Issuer, c.Data, made.APIKey, made.SealingKey, made.DatabasePath, made.SettingsPath, c.Data)
 }
 
-// issuerError gives an error of the issuer its status and hint.
-func issuerError(err error) error {
+// openError gives an error of issuer.Open its status and hint.
+func (c *IssuerServeCmd) openError(err error) error {
 	var faults issuer.Faults
-	switch {
-	case errors.Is(err, fs.ErrExist):
-		return failed(err, "nothing was overwritten; choose another --data, or remove what is there")
-	case errors.As(err, &faults):
-		return failed(err, "times are whole seconds; issuer init makes an example with every member")
-	case errors.Is(err, fs.ErrNotExist):
+	settings := filepath.Join(c.Data, issuer.SettingsFile)
+	if _, missing := os.Stat(settings); errors.Is(missing, fs.ErrNotExist) {
 		return failed(err, "sessiongate issuer init --data DIR makes a data directory")
+	}
+	if errors.As(err, &faults) {
+		return failed(err, "times are whole seconds; a member that is left out has its default")
+	}
+	if errors.Is(err, seal.ErrOtherKey) || errors.Is(err, seal.ErrDamaged) {
+		return failed(err, "database and sealing key belong together; restore both from the same backup")
 	}
 	return failed(err, "")
 }
@@ -140,7 +150,7 @@ func (c *IssuerServeCmd) Run(app *App) (err error) {
 		},
 	}, os.Getenv)
 	if err != nil {
-		return issuerError(err)
+		return c.openError(err)
 	}
 	defer func() {
 		if closeErr := iss.Close(); closeErr != nil && err == nil {
