@@ -204,21 +204,21 @@ func (f *discoveryFetcher) discover(ctx context.Context) (string, error) {
 	return uri, nil
 }
 
-// fileFetcher reads a JWK Set from a file.
+// fileFetcher reads a JWK Set from a file. It gives every version that it reads a
+// tag of its own, so that a version that was read and rejected is never taken for
+// the one before.
 type fileFetcher struct {
-	path string
-	read os.FileInfo // of the file when it was read last
+	path    string
+	read    os.FileInfo // of the file before it was read last
+	version int
 }
-
-// fileTag stands for the ETag that a file has not: whether it has changed is seen from outside.
-const fileTag = "file"
 
 func (f *fileFetcher) fetch(_ context.Context, o jwks.Order) (jwks.Answer, error) {
 	info, err := os.Stat(f.path)
 	if err != nil {
 		return jwks.Answer{}, err
 	}
-	if o.IfNoneMatch == fileTag && sameVersion(f.read, info) {
+	if o.IfNoneMatch == strconv.Itoa(f.version) && sameVersion(f.read, info) {
 		return jwks.Answer{Status: jwks.NotModified, Lifetime: fileInterval}, nil
 	}
 	file, err := os.Open(f.path)
@@ -231,7 +231,8 @@ func (f *fileFetcher) fetch(_ context.Context, o jwks.Order) (jwks.Answer, error
 		return jwks.Answer{}, err
 	}
 	f.read = info // as it was before it was read: a write in between shows next time
-	return jwks.Answer{Status: jwks.Fetched, Document: body, ETag: fileTag, Lifetime: fileInterval}, nil
+	f.version++
+	return jwks.Answer{Status: jwks.Fetched, Document: body, ETag: strconv.Itoa(f.version), Lifetime: fileInterval}, nil
 }
 
 // sameVersion is false if a file was written or replaced, as far as a look at its
