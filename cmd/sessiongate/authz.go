@@ -63,6 +63,12 @@ func (f *hostFlags) openService(app *App) (*host.Host, error) {
 	if f.Policy == "-" {
 		return nil, usage(errors.New("--policy: a server reads its policy again when it changes, so it has to be a file"))
 	}
+	if err := f.check(); err != nil {
+		return nil, err
+	}
+	if _, err := app.readPolicy(f.Policy); err != nil { // to say it as every command does
+		return nil, err
+	}
 	c, err := f.config(app, app.Logger)
 	if err != nil {
 		return nil, err

@@ -37,25 +37,32 @@ old ones keep serving. SIGTERM drains.`
 
 // Run serves until it is told to stop.
 func (c *GatewayCmd) Run(app *App) error {
-	if err := c.listenFlags.check(); err != nil {
-		return err
-	}
-	proxy, err := newProxy(&c.upstreamFlags, app.Logger)
-	if err != nil {
-		return err
-	}
-	h, err := c.openService(app)
+	s, h, err := c.open(app)
 	if err != nil {
 		return err
 	}
 	defer h.Close()
+	return s.run(app.Context)
+}
+
+func (c *GatewayCmd) open(app *App) (*server, *host.Host, error) {
+	if err := c.listenFlags.check(); err != nil {
+		return nil, nil, err
+	}
+	proxy, err := newProxy(&c.upstreamFlags, app.Logger)
+	if err != nil {
+		return nil, nil, err
+	}
+	h, err := c.openService(app)
+	if err != nil {
+		return nil, nil, err
+	}
 	log := newAccessLog(app.Logger)
-	s := &server{
+	return &server{
 		name: "gateway", flags: &c.listenFlags, app: app, log: app.Logger, reload: h.Reload,
 		handler: logged(log, noTunnels(h.Handler(proxy))),
 		admin:   adminOf(h, log),
-	}
-	return s.run(app.Context)
+	}, h, nil
 }
 
 // noTunnels refuses CONNECT: its target is no path that a policy could judge.

@@ -12,7 +12,10 @@ import (
 )
 
 //go:embed guests
-var guests embed.FS
+var embedded embed.FS
+
+// guests holds the guests that this command carries, in the directory guests.
+var guests fs.FS = embedded
 
 // guest returns the bytes of a guest by its file name, such as "core.wasm": from
 // --module if that was given, else from inside the command.
@@ -24,7 +27,7 @@ func (a *App) guest(name string) ([]byte, error) {
 		}
 		return b, nil
 	}
-	b, err := guests.ReadFile("guests/" + name)
+	b, err := fs.ReadFile(guests, "guests/"+name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, failed(fmt.Errorf("this command was built without its guest %s", name),
 			"make build builds the guests and then the command; --module FILE takes one from elsewhere")

@@ -19,7 +19,14 @@ import (
 // hostFlags are the flags of every command that runs the guest.
 type hostFlags struct {
 	Policy   string `help:"Policy document (docs/policy.md)." required:"" placeholder:"FILE" env:"SESSIONGATE_POLICY"`
-	CacheDir string `help:"Directory that keeps compiled code between runs, writable by this user alone; \"none\" keeps nothing." default:"${cache_dir}" placeholder:"DIR" env:"SESSIONGATE_CACHE_DIR"`
+	CacheDir string `help:"Directory that keeps compiled code between runs, writable by this user alone; \"none\" keeps nothing. Default: sessiongate in the user's cache directory." default:"${cache_dir}" placeholder:"DIR" env:"SESSIONGATE_CACHE_DIR"`
+}
+
+func (f *hostFlags) check() error {
+	if f.Policy == "" {
+		return usage(errors.New("--policy: is empty; accepted: the name of a file"))
+	}
+	return nil
 }
 
 // config is the part of a host's configuration that the flags decide.
@@ -121,6 +128,9 @@ func (f *tokenFlags) readToken(app *App) (string, error) {
 
 // open starts a host that has its keys.
 func (f *tokenFlags) open(app *App) (*host.Host, error) {
+	if err := f.check(); err != nil {
+		return nil, err
+	}
 	doc, err := app.readPolicy(f.Policy)
 	if err != nil {
 		return nil, err

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -26,6 +27,17 @@ import (
 func TestMain(m *testing.M) {
 	testscript.Main(withGuest{m}, map[string]func(){
 		"sessiongate": main, // os.Args is the command line
+		// The same, built with a guest inside, and without.
+		"sessiongate-full": func() {
+			guests = fstest.MapFS{"guests/core.wasm": {Data: []byte("\x00asm\x01\x00\x00\x00")}, "guests/README.md": {}}
+			main()
+		},
+		"sessiongate-bare": func() {
+			os.Unsetenv("SESSIONGATE_MODULE")
+			guests = fstest.MapFS{"guests/README.md": {}}
+			main()
+		},
+		"obeying-modes": obeyingModes,
 	})
 }
 

@@ -85,7 +85,7 @@ func (c *ModuleCmd) choose() ([]writtenModule, error) {
 		if !strings.HasSuffix(name, ".wasm") {
 			name += ".wasm"
 		}
-		b, err := guests.ReadFile("guests/" + name)
+		b, err := fs.ReadFile(guests, "guests/"+name)
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrInvalid) {
 			return nil, usage(fmt.Errorf("name: %q is no guest; there is %s", name, strings.Join(have, ", ")))
 		}

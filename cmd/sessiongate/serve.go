@@ -56,6 +56,7 @@ type server struct {
 	handler http.Handler // of requests
 	admin   func(draining func() bool) http.Handler
 	reload  func(context.Context) error // at SIGHUP
+	ready   func(addresses) error       // once it serves; nil: tells standard output
 
 	draining atomic.Bool
 	running  sync.WaitGroup // requests, hijacked ones too
@@ -128,7 +129,11 @@ func (s *server) run(ctx context.Context) error {
 	}()
 	stopReloads := s.reloads(serving, certs)
 	defer stopReloads()
-	if err := s.tell(told); err != nil {
+	s.log.Info("listening", "command", s.name, "url", told.URL, "admin", told.AdminURL)
+	if s.ready == nil {
+		s.ready = s.tell
+	}
+	if err := s.ready(told); err != nil {
 		public.Close()
 		return err
 	}
@@ -176,7 +181,6 @@ func (s *server) track(next http.Handler) http.Handler {
 }
 
 func (s *server) tell(a addresses) error {
-	s.log.Info("listening", "command", s.name, "url", a.URL, "admin", a.AdminURL)
 	if s.app.JSON {
 		return s.app.printJSON(a)
 	}

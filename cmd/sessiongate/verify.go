@@ -52,7 +52,7 @@ func (c *VerifyCmd) tellReason(app *App, reason verdict.Reason) error {
 			Reason string `json:"reason"`
 		}{reason.String()})
 	}
-	return app.print("%s\n", reason)
+	return app.print("%s\n", reason.String())
 }
 
 // reasonOf is the Reason that an error stands for.
