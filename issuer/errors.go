@@ -12,7 +12,6 @@ type Code string
 // The codes of refusals that are no fault of a field (Faults).
 const (
 	NotFound     Code = "not_found"       // what is named does not exist
-	Exists       Code = "exists"          // it exists already
 	Unsafe       Code = "rotation_unsafe" // the rotation contract forbids it before SafeAt
 	WrongState   Code = "wrong_state"     // the key or session is past that
 	SessionOver  Code = "session_over"    // the session has ended, expired or was revoked

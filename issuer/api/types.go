@@ -1,16 +1,17 @@
 // Package api serves the issuer over HTTP: the public listener (key set,
 // discovery, tokens for a session's credential) and the admin listener (users,
-// sessions, keys, API keys, metrics and health). docs are in the handlers' words;
-// errors are RFC 9457 problem details:
+// sessions, keys, API keys, metrics and health). The calls stand in the issuer's
+// README.md; errors are RFC 9457 problem details:
 //
 //	400 invalid_request       a member is wrong, unknown or missing; errors names each
 //	401 invalid_api_key       no API key, or not a valid one
 //	401 invalid_session       no such session credential (public listener)
 //	403 insufficient_scope    the API key lacks the scope that detail names
+//	403 scope_too_wide        an API key cannot give what it does not have
 //	404 not_found             what is named does not exist
 //	405 method_not_allowed    see Allow
 //	409 rotation_unsafe       the rotation contract forbids it before safe_at
-//	409 session_over, wrong_state, exists, changed, last_operator, no_signing_key, token_too_large
+//	409 session_over, wrong_state, changed, last_operator, no_signing_key, token_too_large
 //	413 too_large             the body is over its bound
 //	415 unsupported_media_type
 //	421 host_not_allowed      the Host header names another host (DNS rebinding)
