@@ -9,17 +9,16 @@ func (r *Result) buildClerk(root strict.Value) bool {
 	if root.Member("sid").Kind() == strict.String {
 		r.putText(fieldType, "sess")
 	}
+	version := root.Member("v")
+	n, _ := version.Int()
 	ok := false
-	switch version := root.Member("v"); version.Kind() {
-	case strict.Invalid:
+	switch {
+	case version.Kind() == strict.Invalid, n == 1:
 		ok = r.buildClerk1(root)
-	case strict.Number:
-		switch n, _ := version.Int(); n {
-		case 1:
-			ok = r.buildClerk1(root)
-		case 2:
-			ok = r.buildClerk2(root)
-		}
+	case n == 2:
+		ok = r.buildClerk2(root)
+	default:
+		return r.wrong(version)
 	}
 	return ok && r.buildFactors(root.Member("fva"))
 }
@@ -35,20 +34,23 @@ func (r *Result) buildClerk2(root strict.Value) bool {
 	if org.Kind() == strict.Invalid {
 		return true
 	}
-	if org.Kind() != strict.Object || !r.put(fieldTenant, org.Member("id")) {
+	if org.Kind() != strict.Object {
+		return r.wrong(org)
+	}
+	if !r.put(fieldTenant, org.Member("id")) {
 		return false
 	}
 	if role := org.Member("rol"); role.Kind() != strict.Invalid {
 		text, ok := role.Text()
 		if !ok {
-			return false
+			return r.wrong(role)
 		}
 		r.putText(fieldRole, "org:", text)
 	}
-	features, ok1 := optionalText(root.Member("fea"))
-	names, ok2 := optionalText(org.Member("per"))
-	masks, ok3 := optionalText(org.Member("fpm"))
-	return ok1 && ok2 && ok3 && r.putFeatures(features, names, masks)
+	features, ok1 := r.optionalText(root.Member("fea"))
+	names, ok2 := r.optionalText(org.Member("per"))
+	masks, ok3 := r.optionalText(org.Member("fpm"))
+	return ok1 && ok2 && ok3 && (r.putFeatures(features, names, masks) || r.wrong(org.Member("fpm")))
 }
 
 // putFeatures decodes fpm: one number for each organisation-scoped feature of
@@ -114,13 +116,13 @@ func (r *Result) buildFactors(fva strict.Value) bool {
 		return true
 	}
 	if fva.Kind() != strict.Array || fva.Len() != 2 {
-		return false
+		return r.wrong(fva)
 	}
 	first, ok1 := fva.First().Int()
 	second, ok2 := fva.First().Next().Int()
 	const longest = 1 << 40 // minutes, so that the product below cannot overflow
 	if !ok1 || !ok2 || first < -1 || second < -1 || first > longest {
-		return false
+		return r.wrong(fva)
 	}
 	if second >= 0 {
 		r.putText(fieldAssurance, "aal2")
@@ -134,11 +136,12 @@ func (r *Result) buildFactors(fva strict.Value) bool {
 }
 
 // optionalText is a string's text, and "" for an absent value.
-func optionalText(v strict.Value) (string, bool) {
+func (r *Result) optionalText(v strict.Value) (string, bool) {
 	if v.Kind() == strict.Invalid {
 		return "", true
 	}
-	return v.Text()
+	text, ok := v.Text()
+	return text, ok || r.wrong(v)
 }
 
 // cutComma splits a list at its first comma and trims blanks around the element.

@@ -30,23 +30,27 @@ func (v *Verifier) Explain(token string, now int64) []Check {
 		}
 		return append(list, Check{Name: "claims", Skipped: true})
 	}
-	refused := verdict.None
 	for _, c := range checks {
 		if c.issuer && r.Issuer < 0 || c.key && r.key == nil && !v.issuers[r.Issuer].symmetric() {
 			list = append(list, Check{Name: c.name, Skipped: true})
 			continue
 		}
 		reason := c.run(v, r, now)
-		if refused == verdict.None {
-			refused = reason
-		}
 		list = append(list, Check{Name: c.name, Reason: reason, Detail: v.explain(c.name, r, now)})
 	}
 	if r.Issuer < 0 {
 		return append(list, Check{Name: "claims", Skipped: true})
 	}
 	is := &v.issuers[r.Issuer]
-	return append(list, Check{Name: "claims", Reason: r.build(is), Detail: "read as dialect " + is.Dialect.String()})
+	return append(list, Check{Name: "claims", Reason: r.build(is), Detail: "read as dialect " + is.Dialect.String() + r.atFault()})
+}
+
+// atFault names the member that is not of its type, if one was found.
+func (r *Result) atFault() string {
+	if r.fault.Kind() == strict.Invalid {
+		return ""
+	}
+	return "; at fault is " + string(strict.AppendQuote(nil, r.fault.Key())) + ", " + r.fault.Kind().String()
 }
 
 func (r *Result) explainForm(token string, reason verdict.Reason) string {
@@ -58,6 +62,8 @@ func (r *Result) explainForm(token string, reason verdict.Reason) string {
 		return size + "; in the claims set, at byte " + strconv.Itoa(r.claims.ErrorOffset()) + ", wanted " + r.claims.ErrorText()
 	case r.header.ErrorText() != "":
 		return size + "; in the header, at byte " + strconv.Itoa(r.header.ErrorOffset()) + ", wanted " + r.header.ErrorText()
+	case r.fault.Kind() != strict.Invalid:
+		return size + r.atFault()
 	case reason == verdict.CriticalHeader:
 		return size + "; the header has crit or b64"
 	case reason == verdict.TooLarge:
@@ -93,9 +99,9 @@ func (v *Verifier) explain(name string, r *Result, now int64) string {
 		case is.keys == nil:
 			return "no key set has arrived"
 		case is.MaxStale == 0:
-			return strconv.Itoa(is.keys.Len()) + " keys, which do not age"
+			return keyCount(is.keys.Len()) + " in a set that does not age"
 		}
-		return strconv.Itoa(is.keys.Len()) + " keys, confirmed " + ago(is.confirmedAt, now)
+		return keyCount(is.keys.Len()) + " in a set confirmed " + ago(is.confirmedAt, now)
 	case "key":
 		text := "kid " + show(header.Member("kid"))
 		if is.keys != nil {
@@ -114,10 +120,16 @@ func (v *Verifier) explain(name string, r *Result, now int64) string {
 	case "iat":
 		return showDate(r.iat, now)
 	case "lifetime":
-		if !r.exp.set || !r.iat.set {
-			return "needs exp and iat"
+		text := "no end without exp"
+		if r.exp.set && r.iat.set {
+			text = duration(r.exp.at-r.iat.at) + " from iat to exp"
+		} else if r.exp.set {
+			text = duration(r.exp.at-now) + " from now to exp, in the absence of iat"
 		}
-		return duration(r.exp.at-r.iat.at) + " from iat to exp"
+		if is.MaxLifetime == 0 {
+			return text + "; the policy leaves it unchecked"
+		}
+		return text + "; the policy accepts " + duration(is.MaxLifetime)
 	case "audience":
 		text := "aud " + show(claims.Member("aud"))
 		if is.UncheckedAudience {
@@ -137,6 +149,13 @@ func (v *Verifier) explain(name string, r *Result, now int64) string {
 		return "cnf binds the token to a key"
 	}
 	return ""
+}
+
+func keyCount(n int) string {
+	if n == 1 {
+		return "1 usable key"
+	}
+	return strconv.Itoa(n) + " usable keys"
 }
 
 func quoteAll(list []string) string {

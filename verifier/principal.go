@@ -38,10 +38,17 @@ func (r *Result) put(f field, v strict.Value) bool {
 	from := len(r.text)
 	var ok bool
 	r.text, ok = v.AppendText(r.text)
-	if ok {
-		r.spans = append(r.spans, span{f, from, len(r.text)})
+	if !ok {
+		return r.wrong(v)
 	}
-	return ok
+	r.spans = append(r.spans, span{f, from, len(r.text)})
+	return true
+}
+
+// wrong notes the value that is at fault; it is always false.
+func (r *Result) wrong(v strict.Value) bool {
+	r.fault = v
+	return false
 }
 
 func (r *Result) putText(f field, parts ...string) {
@@ -58,11 +65,11 @@ func (r *Result) putList(f field, v strict.Value) bool {
 		return true
 	}
 	if v.Kind() != strict.Array {
-		return false
+		return r.wrong(v)
 	}
 	for e := v.First(); e.Kind() != strict.Invalid; e = e.Next() {
 		if !r.put(f, e) {
-			return false
+			return r.wrong(v)
 		}
 	}
 	return true
@@ -101,7 +108,7 @@ func (r *Result) build(is *issuer) verdict.Reason {
 		r.put(fieldSession, root.Member("sid")) &&
 		r.put(fieldParty, root.Member("azp")) &&
 		r.put(fieldTokenID, root.Member("jti")) &&
-		(act.Kind() == strict.Invalid || act.Kind() == strict.Object && r.put(fieldActor, act.Member("sub")))
+		(act.Kind() == strict.Invalid || act.Kind() == strict.Object && r.put(fieldActor, act.Member("sub")) || r.wrong(act))
 	if !ok {
 		return verdict.Malformed
 	}
@@ -183,14 +190,14 @@ func (r *Result) putTime(v strict.Value) bool {
 	case strict.Number:
 		at, ok := v.Millis()
 		r.Principal.AuthenticatedAt = at
-		return ok
+		return ok || r.wrong(v)
 	case strict.String:
 		from := len(r.text)
 		text, _ := v.AppendText(r.text)
 		r.text = text[:from]
 		at, ok := parseRFC3339(text[from:])
 		r.Principal.AuthenticatedAt = at
-		return ok
+		return ok || r.wrong(v)
 	}
-	return false
+	return r.wrong(v)
 }

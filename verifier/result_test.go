@@ -220,12 +220,12 @@ func TestExplain(t *testing.T) {
 	assert.Equal(t, "2023-11-14T22:14:10Z, 5s ago", details["exp"].Detail)
 	assert.Equal(t, verdict.WrongAudience, details["audience"].Reason)
 	assert.Equal(t, `aud ["api"]; the policy accepts "elsewhere"`, details["audience"].Detail)
-	assert.Equal(t, "1m from iat to exp", details["lifetime"].Detail)
+	assert.Equal(t, "1m from iat to exp; the policy accepts 1d", details["lifetime"].Detail)
 	assert.Equal(t, `kid "es256"; the set has "es256"`, details["key"].Detail)
 	assert.Equal(t, `alg "ES256"`, details["algorithm known"].Detail)
 	assert.Equal(t, "the policy allows ES256", details["algorithm allowed"].Detail)
 	assert.Equal(t, "64 bytes", details["signature"].Detail)
-	assert.Equal(t, "1 keys, confirmed 0ms ago", details["keys at hand"].Detail)
+	assert.Equal(t, "1 usable key in a set confirmed 0ms ago", details["keys at hand"].Detail)
 	assert.Equal(t, "read as dialect own", details["claims"].Detail)
 
 	for name, want := range map[string]string{
@@ -233,7 +233,11 @@ func TestExplain(t *testing.T) {
 		"form/header-trailing-comma":              "in the header, at byte",
 		"form/crit-unknown":                       "the header has crit or b64",
 		"form/no-dot":                             "wanted three base64url segments",
-		"form/claim-exp-string":                   "registered members of their types",
+		"form/claim-exp-string":                   `at fault is "exp", a string`,
+		"form/claim-aud-of-a-number":              `at fault is "aud", an array`,
+		"form/header-kid-number":                  `at fault is "kid", a number`,
+		"form/header-alg-null":                    `at fault is "alg", null`,
+		"form/header-without-alg":                 "registered members of their types",
 		"form/claims-of-33-levels":                "wanted less nesting",
 		"form/header-alg-twice-once-escaped":      "wanted each member name once",
 		"form/claims-lone-surrogate":              "wanted a known escape",
@@ -247,5 +251,15 @@ func TestExplain(t *testing.T) {
 	} {
 		c := find(t, name)
 		assert.Contains(t, verifierOf(t, c).Explain(c.Token, c.Now)[0].Detail, want, name)
+	}
+
+	// The last check names the claim that its dialect cannot read.
+	for _, c := range all() {
+		list := verifierOf(t, &c).Explain(c.Token, c.Now)
+		if last := list[len(list)-1]; last.Reason == verdict.Malformed {
+			assert.Regexp(t, `^read as dialect \w+; at fault is "\w+", (null|true|a number|a string|an array|an object)$`, last.Detail, c.Name)
+		} else if last.Reason == verdict.None {
+			assert.NotContains(t, last.Detail, "fault", c.Name)
+		}
 	}
 }

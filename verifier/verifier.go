@@ -67,6 +67,7 @@ type Result struct {
 	exp, nbf  date
 	iat       date
 	accepted  bool
+	fault     strict.Value // the member that is not of its type, for Explain
 
 	spans []span
 	text  []byte
@@ -93,7 +94,13 @@ func (r *Result) reset() {
 	r.Principal = verdict.Principal{Roles: roles, Permissions: permissions}
 	r.Issuer, r.KeyID, r.key, r.accepted = -1, nil, nil, false
 	r.algorithm, r.exp, r.nbf, r.iat = 0, date{}, date{}, date{}
-	r.input, r.signature = nil, nil
+	r.input, r.signature, r.fault = nil, nil, strict.Value{}
+}
+
+// malformed notes the value that is at fault.
+func (r *Result) malformed(v strict.Value) verdict.Reason {
+	r.fault = v
+	return verdict.Malformed
 }
 
 var results = sync.Pool{New: func() any { return new(Result) }}
@@ -203,14 +210,14 @@ func (r *Result) readParameters(header strict.Value) verdict.Reason {
 		case m.KeyIs("kid"):
 			var ok bool
 			if r.kid, ok = m.AppendText(r.kid[:0]); !ok {
-				return verdict.Malformed
+				return r.malformed(m)
 			}
 			if r.KeyID = r.kid; r.KeyID == nil {
 				r.KeyID = []byte{}
 			}
 		case m.KeyIs("typ"), m.KeyIs("cty"):
 			if m.Kind() != strict.String {
-				return verdict.Malformed
+				return r.malformed(m)
 			}
 		case m.KeyIs("crit"), m.KeyIs("b64"):
 			// No extension is understood, so whatever crit asks for is too much; b64
@@ -219,7 +226,7 @@ func (r *Result) readParameters(header strict.Value) verdict.Reason {
 		}
 	}
 	if alg.Kind() != strict.String {
-		return verdict.Malformed
+		return r.malformed(alg)
 	}
 	r.readAlgorithm(alg)
 	return verdict.None
@@ -265,7 +272,7 @@ func (r *Result) readClaims() verdict.Reason {
 			ok = m.Kind() == strict.String || stringArray(m) && m.Len() > 0
 		}
 		if !ok {
-			return verdict.Malformed
+			return r.malformed(m)
 		}
 	}
 	return verdict.None

@@ -139,7 +139,7 @@ func (d *Doc) equal(n *node, s string) bool {
 	return string(d.other) == s
 }
 
-// Int is a number written without fraction and exponent, if it fits.
+// Int is a number written without fraction and exponent, in at most 18 digits.
 func (v Value) Int() (int64, bool) {
 	if v.Kind() != Number {
 		return 0, false
