@@ -1,6 +1,9 @@
 package guest
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -185,6 +188,35 @@ func TestClockFloor(t *testing.T) {
 				assert.Contains(t, text, `"reason":"clock_unusable"`)
 			}
 		})
+	}
+}
+
+// What one token said is gone when the next call refuses, for whatever Reason.
+func TestRefusalsAreEmpty(t *testing.T) {
+	c := configured(t, now-1000)
+	input := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"HS256"}`)) + "." +
+		base64.RawURLEncoding.EncodeToString([]byte(`{"iss":"https://b.example","aud":"api","sub":"u","scope":"x","exp":1800000060}`))
+	mac := hmac.New(sha256.New, []byte(secret))
+	mac.Write([]byte(input))
+	token := []byte(input + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil)))
+
+	for _, next := range []struct {
+		token []byte
+		at    int64
+		want  verdict.Reason
+	}{
+		{token, now - 1001, verdict.ClockUnusable},
+		{token, now + 66_000, verdict.Expired},
+		{token[:len(token)-1], now, verdict.Malformed},
+	} {
+		r, reason := c.Verify(token, now)
+		require.Equal(t, verdict.None, reason)
+		require.Equal(t, "u", r.Principal.Subject)
+		r, reason = c.Verify(next.token, next.at)
+		assert.Equal(t, next.want, reason)
+		assert.Zero(t, r.Principal.Subject, next.want)
+		assert.Zero(t, r.Principal.ExpiresAt, next.want)
+		assert.Zero(t, r.Claims().Kind(), next.want)
 	}
 }
 

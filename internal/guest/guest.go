@@ -115,7 +115,7 @@ func (g *Guest) Verify(token []byte, now int64) (*verifier.Result, verdict.Reaso
 	if now >= g.floor {
 		reason = g.filter.Verifier().VerifyInto(&g.result, token, now)
 	} else {
-		g.result.Issuer, g.result.KeyID = -1, nil
+		g.result = verifier.Result{Issuer: -1} // nothing of the last token is left in it
 	}
 	g.stats.refused[reason]++
 	return &g.result, reason
