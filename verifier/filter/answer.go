@@ -55,10 +55,24 @@ func (f *Filter) refuse(req *Request, reason verdict.Reason) {
 
 // atSignIn reports whether the request is for the sign-in page itself, behind this
 // very filter: sending the browser there would never end.
-func (f *Filter) atSignIn() bool {
-	page, _, _ := strings.Cut(f.policy.SignIn.URL, "?")
-	path, ok := strings.CutPrefix(page, f.policy.PublicOrigin)
-	return ok && path == f.target.path
+func (f *Filter) atSignIn() bool { return f.signInPath != "" && f.signInPath == f.target.judged }
+
+// pathUnder is a URL's path, in its one spelling, if the URL is of the origin, else
+// "". A URL without a path is that of the root.
+func pathUnder(origin, target string) string {
+	target, _, _ = strings.Cut(target, "?")
+	n := len(origin)
+	if n == 0 || len(target) < n || !equalFold(target[:n], origin) {
+		return ""
+	}
+	if target = target[n:]; target == "" {
+		return "/"
+	}
+	path, ok := policy.NormalPath(nil, target) // false too for what continues the host's name or its port
+	if !ok {
+		return ""
+	}
+	return string(path)
 }
 
 // redirect sends a browser to the sign-in page with the way back, which is made of
@@ -107,6 +121,7 @@ func (f *Filter) prepareAnswers() {
 	}
 	if s := f.policy.SignIn; s != nil {
 		f.signIn = s.URL + joint(s.URL) + s.ReturnTo + "="
+		f.signInPath = pathUnder(f.policy.PublicOrigin, s.URL)
 	}
 }
 

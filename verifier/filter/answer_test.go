@@ -265,6 +265,19 @@ func TestSignIn(t *testing.T) {
 	d := own.Decide(request("/other", html), now)
 	location, _ := field(d.Headers, "location")
 	assert.Equal(t, "https://app.example/in?a=b&back=https%3A%2F%2Fapp.example%2Fother", location)
+	// However either is spelled.
+	for _, c := range []struct{ page, target string }{
+		{"https://app.example", "/?back=/"},
+		{"https://app.example?a=b", "/?a=b&back=/"},
+		{"https://APP.example/in", "/in"},
+		{"https://app.example/caf%c3%a9", "/caf%C3%A9"},
+		{"https://app.example/sign%2Din", "/sign-in"},
+	} {
+		assert.Equal(t, 401, newFilter(t, signIn(c.page)).Decide(request(c.target, html), now).Status, c.page)
+		assert.Equal(t, 303, newFilter(t, signIn(c.page)).Decide(request("/other", html), now).Status, c.page)
+	}
+	assert.Equal(t, 303, newFilter(t, signIn("https://app.example.org/in")).Decide(request("/in", html), now).Status)
+	assert.Equal(t, 303, newFilter(t, signIn("https://app.example:8443/in")).Decide(request("/in", html), now).Status)
 	// Under the ory profile as well; a step-up is a 403 there.
 	ory := newFilter(t, signIn("https://id.example/in")+`, "response": "ory"`)
 	assert.Equal(t, 303, ory.Decide(request("/", html), now).Status)

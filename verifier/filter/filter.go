@@ -38,6 +38,9 @@ type Filter struct {
 	stepUps []answer // by rule: RFC 9470, by what the rule wants
 	grpc    [][]verdict.Field
 	signIn  string // sign-in URL up to the value of return_to
+	// signInPath is the sign-in page's path as rules would see it, "" if it is not
+	// under the public origin.
+	signInPath string
 
 	decision verdict.Decision
 	remove   []string
