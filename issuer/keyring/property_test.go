@@ -179,7 +179,7 @@ func (w *world) verify() {
 // is never refused, and a withdrawn key is forgotten once caches have turned over.
 func TestNoValidTokenRefused(t *testing.T) {
 	checked, rotations := 0, 0
-	for seed := range uint64(60) {
+	for seed := range uint64(25) {
 		rnd := rand.New(rand.NewPCG(seed, 7))
 		c := keyring.Contract{
 			CacheAge:         time.Duration(2+rnd.IntN(60)) * time.Second,
@@ -221,6 +221,6 @@ func TestNoValidTokenRefused(t *testing.T) {
 		checked += w.checked
 		rotations += w.made - 1
 	}
-	require.Greater(t, checked, 100_000)
-	require.Greater(t, rotations, 500)
+	require.Greater(t, checked, 50_000)
+	require.Greater(t, rotations, 200)
 }
