@@ -4,7 +4,7 @@ GO        ?= go
 GUESTS    := build/guests
 # The clock's floor (docs/abi.md): the commit's time, in a checkout that has one.
 COMMITTED := $(shell git log -1 --format=%ct 2>/dev/null)
-FLOOR     := $(if $(COMMITTED),-X sessiongate/internal/guest.commitTime=$(COMMITTED))
+FLOOR     := $(if $(COMMITTED),-X main.buildSeconds=$(COMMITTED))
 GUESTFLAGS = -buildmode=c-shared -trimpath
 CC_FOUND  := $(shell command -v $${CC:-gcc} 2>/dev/null || command -v clang 2>/dev/null)
 # The race detector needs a C compiler; without one the tests run without it.
