@@ -17,7 +17,7 @@ const (
 // RefreshConfig holds the bounds of one key source, in milliseconds.
 type RefreshConfig struct {
 	MaxStale int64 // how long a set may go unconfirmed; 0: sets do not age
-	Cooldown int64 // the least time between two fetches; 0: 30,000
+	Cooldown int64 // the least time between two fetches, once a set has arrived; 0: 30,000
 	Backoff  int64 // the longest time between two failing fetches; 0: 300,000
 }
 
