@@ -24,8 +24,18 @@ const keyPurpose = "token-signing"
 const rsaBits = 2048
 
 // newKey makes a key pair: its kid (the RFC 7638 thumbprint), the private key and
-// the public JWK.
+// the public JWK. One kid in 64 would begin with "-", and be a flag to every
+// command line that it is typed into: such a pair is not used.
 func newKey(alg string) (kid string, private crypto.Signer, public []byte, err error) {
+	for {
+		kid, private, public, err = newKeyPair(alg)
+		if err != nil || kid[0] != '-' {
+			return kid, private, public, err
+		}
+	}
+}
+
+func newKeyPair(alg string) (kid string, private crypto.Signer, public []byte, err error) {
 	switch alg {
 	case "ES256":
 		private, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
