@@ -64,6 +64,7 @@ type Doc struct {
 	open  []uint32 // the containers around the current position
 	name  []byte   // scratch: an unescaped member name
 	other []byte   // scratch: another one, to compare with
+	keys  []uint32 // scratch: the names of a large object, in order
 	at    int
 	want  string
 }
@@ -191,6 +192,14 @@ func (d *Doc) parse(lim Limits) verdict.Reason {
 			i++
 			d.nodes[holder].end, d.nodes[holder].next = uint32(i), uint32(len(d.nodes))
 			d.open = d.open[:len(d.open)-1]
+			if closer == '}' && d.nodes[holder].size > few {
+				if k := d.repeated(holder); k != 0 {
+					d.nodes[holder].twice = true
+					if !lim.KeepDuplicates {
+						return d.fail(int(d.nodes[k].start), "each member name once")
+					}
+				}
+			}
 		}
 
 		// Inside an object a member's name comes first.
@@ -211,7 +220,7 @@ func (d *Doc) parse(lim Limits) verdict.Reason {
 		key := node{kind: String, escaped: escaped, start: uint32(i), end: uint32(end), next: uint32(len(d.nodes) + 1)}
 		d.name = d.appendText(d.name[:0], &key)
 		key.hash = hash(d.name)
-		if d.duplicate(holder, key.hash) {
+		if d.nodes[holder].size < few && d.duplicate(holder, key.hash) {
 			d.nodes[holder].twice = true
 			if !lim.KeepDuplicates {
 				return d.fail(i, "each member name once")
@@ -224,22 +233,6 @@ func (d *Doc) parse(lim Limits) verdict.Reason {
 		}
 		i++
 	}
-}
-
-// duplicate reports whether the object already has a member of the name in d.name.
-// Names are compared unescaped: "\u0069ss" is "iss".
-func (d *Doc) duplicate(object, hash uint32) bool {
-	k := object + 1
-	for n := d.nodes[object].size; n > 0; n-- {
-		if d.nodes[k].hash == hash {
-			d.other = d.appendText(d.other[:0], &d.nodes[k])
-			if string(d.other) == string(d.name) {
-				return true
-			}
-		}
-		k = d.nodes[k+1].next
-	}
-	return false
 }
 
 func hash(b []byte) uint32 {

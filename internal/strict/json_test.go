@@ -1,6 +1,7 @@
 package strict_test
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 
@@ -164,6 +165,60 @@ func TestLimits(t *testing.T) {
 		if c.want == verdict.TooLarge {
 			assert.Contains(t, []string{"a shorter text", "less nesting", "fewer members"}, d.ErrorText())
 			assert.Equal(t, strict.Invalid, d.Root().Kind())
+		}
+	}
+}
+
+// Objects of every size around the one from which names are sorted: the last
+// name is that of each earlier member in turn, nested objects between them.
+func TestDuplicatesInObjectsOfEverySize(t *testing.T) {
+	name := func(i int) string { return "n" + strconv.Itoa(i) }
+	escaped := func(i int) string { return `\u006e` + strconv.Itoa(i) }
+	var d strict.Doc
+	for size := 1; size < 80; size++ {
+		for again := range size + 1 {
+			var b strings.Builder
+			b.WriteString(`{`)
+			for i := range size {
+				spelled := name(i)
+				if i%3 == 1 {
+					spelled = escaped(i)
+				}
+				b.WriteString(`"` + spelled + `":`)
+				switch i % 4 {
+				case 0:
+					b.WriteString("1,")
+				case 1: // the same names inside are other members
+					b.WriteString(`{"n0":1,"n1":[{"n2":2}]},`)
+				case 2:
+					b.WriteString("[[],{}],")
+				case 3:
+					if size < 12 {
+						b.WriteString(`{"n0":0,"n1":0,"n2":0,"n3":0,"n4":0,"n5":0,"n6":0,"n7":0,"n8":0,"n9":0,"n10":0,"n11":0},`)
+					} else {
+						b.WriteString("null,")
+					}
+				}
+			}
+			last := b.String() + `"` + name(again) + `":1}`
+			want := verdict.Malformed
+			if again == size {
+				want = verdict.None
+			}
+			if got := d.Parse([]byte(last), strict.Limits{}); got != want {
+				t.Fatalf("%d members and %s: %s", size, name(again), got)
+			}
+			if want == verdict.Malformed {
+				require.Equal(t, b.Len(), d.ErrorOffset())
+				require.Equal(t, "each member name once", d.ErrorText())
+			}
+			require.Equal(t, verdict.None, d.Parse([]byte(last), strict.Limits{KeepDuplicates: true}))
+			require.Equal(t, again < size, d.Root().Ambiguous())
+			require.Equal(t, size+1, d.Root().Len())
+			// Behind a duplicate that was let pass, every other one is found too.
+			more := b.String() + `"` + name(again) + `":1,"x":{"a":1},"x":2}`
+			require.Equal(t, verdict.None, d.Parse([]byte(more), strict.Limits{KeepDuplicates: true}))
+			require.True(t, d.Root().Ambiguous())
 		}
 	}
 }
