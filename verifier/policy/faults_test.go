@@ -323,7 +323,25 @@ func TestUnreachableRules(t *testing.T) {
 		{`[{"path_prefix": "/a"}, {"path_template": "/a/{b}"}]`, false},
 		{`[{"path_prefix": "/"}, {"path_template": "/{b}"}]`, false},
 		{`[{"path_template": "/{a}"}, {"path_template": "/{a}"}]`, false},
-		{`[{"path_template": "/{a}"}, {"path": "/a"}]`, true}, // reached by nobody, but that is not compared
+		{`[{"path_prefix": "/a/"}, {"path_template": "/a/**"}]`, true}, // by "/a"
+		{`[{"path_prefix": "/a/"}, {"path_template": "/a/{b}/**"}]`, false},
+		{`[{"path_prefix": "/a/"}, {"path_template": "/a/"}]`, false},
+		{`[{"path_prefix": "/"}, {"path_template": "/**"}]`, false},
+		{`[{"path": "/a"}, {"path_template": "/a"}]`, false},
+		{`[{"path": "/a"}, {"path_template": "/{a}"}]`, true},
+		{`[{"path_template": "/{a}"}, {"path": "/a"}]`, false},
+		{`[{"path_template": "/{a}"}, {"path": "/a/"}]`, true},
+		{`[{"path_template": "/{a}"}, {"path_prefix": "/a"}]`, true},
+		{`[{"path_template": "/{a}/**"}, {"path_prefix": "/a"}]`, false},
+		{`[{"path_template": "/{a}/**"}, {"path_prefix": "/"}]`, true},
+		{`[{"path_template": "/**"}, {"path_prefix": "/"}]`, false},
+		{`[{"path_template": "/t/{a}"}, {"path_template": "/t/root"}]`, false},
+		{`[{"path_template": "/t/{a}"}, {"path_template": "/{b}/root"}]`, true},
+		{`[{"path_template": "/t/{a}"}, {"path_template": "/t/{b}/"}]`, true},
+		{`[{"path_template": "/t/{a}"}, {"path_template": "/t/{b}/**"}]`, true},
+		{`[{"path_template": "/t/{a}/**"}, {"path_template": "/t/{b}/c/{d}"}]`, false},
+		{`[{"path_template": "/t/{a}/**"}, {"path_template": "/t/{b}/"}]`, false},
+		{`[{"path_template": "/t/{a}/**"}, {"path_template": "/t/**"}]`, true},
 		{`[{"path_prefix": "/", "methods": ["GET", "HEAD"]}, {"path": "/a", "methods": ["HEAD"]}]`, false},
 		{`[{"path_prefix": "/", "methods": ["GET", "HEAD"]}, {"path": "/a", "methods": ["HEAD", "PUT"]}]`, true},
 		{`[{"path_prefix": "/", "methods": ["GET"]}, {"path": "/a"}]`, true},
@@ -331,7 +349,10 @@ func TestUnreachableRules(t *testing.T) {
 		{`[{"path": "/a", "methods": ["GET", "PUT"]}, {"path": "/a", "methods": ["PUT", "GET"]}]`, false},
 		{`[{"path_prefix": "/", "hosts": ["a"]}, {"path": "/a"}]`, true},
 		{`[{"path_prefix": "/", "hosts": ["a", "b"]}, {"path": "/a", "hosts": ["b"]}]`, false},
-		{`[{"path_prefix": "/", "hosts": ["*.a"]}, {"path": "/a", "hosts": ["b.a"]}]`, true},
+		{`[{"path_prefix": "/", "hosts": ["*.a"]}, {"path": "/a", "hosts": ["b.a"]}]`, false},
+		{`[{"path_prefix": "/", "hosts": ["*.a"]}, {"path": "/a", "hosts": ["*.b.a"]}]`, false},
+		{`[{"path_prefix": "/", "hosts": ["*.a"]}, {"path": "/a", "hosts": ["a"]}]`, true},
+		{`[{"path_prefix": "/", "hosts": ["*.a"]}, {"path": "/a", "hosts": ["b.a", "ba"]}]`, true},
 	} {
 		doc := encode(t, edit(t, load(t, "minimal"), "/policy/rules "+c.rules))
 		if _, err := policy.Parse(doc, ""); c.reached {

@@ -236,3 +236,62 @@ func FuzzNormalPath(f *testing.F) {
 		require.LessOrEqual(t, cut, len(read))
 	})
 }
+
+// A rule is called unreachable exactly when each path that it matches is matched by
+// the one before it, as trying all short paths tells.
+func TestUnreachablePaths(t *testing.T) {
+	names := map[policy.PathKind]string{policy.PathExact: "path", policy.PathPrefix: "path_prefix", policy.PathTemplate: "path_template"}
+	texts := []string{"/", "/a", "/a/", "/b", "/a/a", "/a/b", "/a/b/"}
+	type pattern struct {
+		kind policy.PathKind
+		text string
+		p    policy.PathPattern
+	}
+	var patterns []pattern
+	for kind := range names {
+		all := texts
+		if kind == policy.PathTemplate {
+			all = append([]string{"/**", "/a/**", "/{x}", "/{x}/", "/{x}/**", "/a/{x}", "/{x}/a", "/{x}/{y}", "/{x}/b/**", "/{x}/{y}/"}, texts...)
+		}
+		for _, text := range all {
+			p, problem := policy.ParsePath(kind, text)
+			require.Empty(t, problem)
+			patterns = append(patterns, pattern{kind, text, p})
+		}
+	}
+	paths := []string{"/"}
+	for level, below := 0, []string{""}; level < 4; level++ {
+		var next []string
+		for _, b := range below {
+			for _, segment := range []string{"a", "b", "c"} {
+				next = append(next, b+"/"+segment)
+				paths = append(paths, b+"/"+segment, b+"/"+segment+"/")
+			}
+		}
+		below = next
+	}
+	issuers := `{"version": 1, "policy": {"issuers": [{"issuer": "https://issuer.example", "dialect": "own", "algorithms": ["ES256"],
+		"audience": ["api"], "jwks_uri": "https://issuer.example/keys"}], "rules": [`
+	unreachable := 0
+	for _, first := range patterns {
+		for _, second := range patterns {
+			reached := ""
+			for _, path := range paths {
+				_, one := first.p.Match(path)
+				if _, two := second.p.Match(path); two && !one {
+					reached = path
+					break
+				}
+			}
+			rules := `{"` + names[first.kind] + `": "` + first.text + `"}, {"` + names[second.kind] + `": "` + second.text + `"}`
+			_, err := policy.Parse([]byte(issuers+rules+`]}}`), "")
+			if reached != "" {
+				assert.NoError(t, err, "%s: %q is for the second", rules, reached)
+				continue
+			}
+			unreachable++
+			assert.ErrorContains(t, err, "/policy/rules/1: is never reached", rules)
+		}
+	}
+	assert.NotZero(t, unreachable)
+}

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -127,17 +128,59 @@ func (d *document) reachable(s spot, rule *Rule) {
 	}
 }
 
-// covers reports whether a matches every request that b matches, as far as the
-// texts of both tell: "*.example" is not expanded, nor are templates compared.
+// covers reports whether a matches every request that b matches.
 func covers(a, b *Rule) bool {
-	if !all(a.Hosts, b.Hosts) || !all(a.Methods, b.Methods) {
+	return a.Path.covers(&b.Path) && all(a.Methods, b.Methods) && allHosts(a.Hosts, b.Hosts)
+}
+
+// covers reports whether every path that q matches is one that p matches.
+func (p *PathPattern) covers(q *PathPattern) bool {
+	switch {
+	case p.kind == PathExact:
+		return q.kind != PathPrefix && p.text == q.text // a template without {segments} and "/**" is one path too
+	case q.kind == PathExact:
+		_, ok := p.Match(q.text)
+		return ok
+	case p.kind == PathPrefix && q.kind == PathPrefix:
+		_, ok := p.Match(q.text)
+		return ok
+	case p.kind == PathPrefix:
+		whole, _ := ParsePath(PathTemplate, strings.TrimSuffix(p.text, "/")+"/**")
+		if strings.HasSuffix(p.text, "/") && len(whole.parts) > 0 && len(q.parts) == len(whole.parts) && !q.slash() {
+			return false // "/a/" does not match "/a", which q matches
+		}
+		return whole.covers(q)
+	case q.kind == PathPrefix:
+		_, ok := p.Match(q.text)
+		return ok && p.rest
+	}
+	if len(q.parts) < len(p.parts) || !p.rest && (q.rest || len(q.parts) != len(p.parts) || q.slash() != p.slash()) {
 		return false
 	}
-	from, to := a.Path.String(), b.Path.String()
-	if a.Path.Kind() == b.Path.Kind() && from == to {
-		return true
+	for i := range p.parts {
+		if p.parts[i].text != "" && p.parts[i].text != q.parts[i].text {
+			return false
+		}
 	}
-	return a.Path.Kind() == PathPrefix && (from == to || strings.HasPrefix(to, strings.TrimSuffix(from, "/")+"/"))
+	return true
+}
+
+// slash reports whether a template's paths end with a slash behind its parts.
+func (p *PathPattern) slash() bool { return len(p.parts) > 0 && p.parts[len(p.parts)-1].slash }
+
+// allHosts is all for patterns of hosts.
+func allHosts(a, b []string) bool {
+	if a == nil || b == nil {
+		return a == nil
+	}
+	for _, e := range b {
+		if !slices.ContainsFunc(a, func(pattern string) bool {
+			return e == pattern || strings.HasPrefix(pattern, "*.") && strings.HasSuffix(e, pattern[1:])
+		}) {
+			return false
+		}
+	}
+	return true
 }
 
 // all reports whether a list allows everything that another does; nil allows all.

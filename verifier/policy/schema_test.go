@@ -350,7 +350,7 @@ func TestSchemaStrings(t *testing.T) {
 		},
 		{
 			"/policy/rules/2/path_template",
-			[]string{"/{tenant}", "/{tenant}/", "/{tenant}/**", "/a/{tenant}/{_b2}", "/a.b/{tenant}"},
+			[]string{"/{tenant}", "/{tenant}/", "/t/{tenant}/**", "/a/{tenant}/{_b2}", "/a.b/{tenant}"},
 			[]string{"", "{tenant}", "/{tenant", "/tenant}", "/a{tenant}", "/{tenant}b", "/{}", "/{1}/{tenant}", "/{a-b}/{tenant}", "/{tenant}/*", "/**/{tenant}", "//{tenant}", "/{tenant}//", "/../{tenant}", "/{tenant}/./**", "/{tenant}**"},
 		},
 		{
