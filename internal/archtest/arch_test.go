@@ -10,6 +10,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -38,13 +39,15 @@ var core = map[string][]string{
 	"internal/abi":        {"verdict"},
 }
 
-// guests are the packages around the core that run inside a guest too.
-var guests = map[string][]string{
-	"internal/guest": {"verifier/filter", "verifier/policy", "verifier", "jwks", "internal/strict", "internal/abi", "verdict"},
-	"wasm/core":      {"internal/guest", "internal/abi", "verdict"},
-	"wasm/proxywasm": {"internal/guest", "verifier/filter", "verifier/policy", "verifier", "jwks", "internal/strict", "internal/abi", "verdict"},
-	"wasm/httpwasm":  {"internal/guest", "verifier/filter", "verifier/policy", "verifier", "jwks", "internal/strict", "internal/abi", "verdict"},
-}
+// guest is the layer around the core that every guest's main stands on, and
+// wasmLayer what a guest's main, with the packages below it, may import.
+var (
+	guest     = map[string][]string{"internal/guest": {"verifier/filter", "verifier/policy", "verifier", "jwks", "internal/strict", "internal/abi", "verdict"}}
+	wasmLayer = append([]string{"internal/guest"}, guest["internal/guest"]...)
+)
+
+// mains are the guests; wasm/js is no Go.
+var mains = []string{"wasm/core", "wasm/proxywasm", "wasm/httpwasm"}
 
 // planned are packages of the design that may not be there yet.
 var planned = []string{"verifier/statuslist", "wasm/proxywasm", "wasm/httpwasm"}
@@ -93,6 +96,33 @@ func native(t *testing.T) map[string]pkg { return list(t) }
 
 func wasm(t *testing.T) map[string]pkg { return list(t, "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0") }
 
+// guests are all packages around the core that run inside a guest, each with what
+// it may import: a main's own packages below it too.
+func guests(t *testing.T, all map[string]pkg) map[string][]string {
+	t.Helper()
+	table := maps.Clone(guest)
+	for _, main := range mains {
+		if _, ok := find(t, all, main); !ok {
+			continue
+		}
+		var own []string
+		for path, p := range all {
+			if name, ok := strings.CutPrefix(path, module); ok && len(p.GoFiles) > 0 && (name == main || strings.HasPrefix(name, main+"/")) {
+				own = append(own, name)
+			}
+		}
+		for _, name := range own {
+			table[name] = append(own, wasmLayer...)
+		}
+	}
+	for path, p := range all {
+		if name, ok := strings.CutPrefix(path, module); ok && len(p.GoFiles) > 0 && strings.HasPrefix(name, "wasm/") {
+			assert.Containsf(t, table, name, "%s belongs to no guest that this test knows", name)
+		}
+	}
+	return table
+}
+
 // find is a package of this module; it must be there unless it is planned.
 func find(t *testing.T, all map[string]pkg, name string) (pkg, bool) {
 	t.Helper()
@@ -115,7 +145,7 @@ func inside(paths []string) (names []string) {
 
 func TestImportsRunDownwards(t *testing.T) {
 	for _, all := range []map[string]pkg{native(t), wasm(t)} {
-		for _, table := range []map[string][]string{core, guests, hosts} {
+		for _, table := range []map[string][]string{core, guests(t, all), hosts} {
 			for name, allowed := range table {
 				if p, ok := find(t, all, name); ok {
 					assert.Subsetf(t, allowed, inside(p.Imports), "%s imports what it may not", name)
@@ -128,7 +158,7 @@ func TestImportsRunDownwards(t *testing.T) {
 // What judges stands on the standard library alone.
 func TestCoreUsesTheStandardLibraryAlone(t *testing.T) {
 	all := wasm(t)
-	for _, table := range []map[string][]string{core, guests} {
+	for _, table := range []map[string][]string{core, guests(t, all)} {
 		for name := range table {
 			p, ok := find(t, all, name)
 			if !ok {
@@ -164,7 +194,7 @@ func TestCoreHasNoClockNoChanceAndNoWorld(t *testing.T) {
 // needs more of WASI than old hosts have.
 func TestGuestsAreSmall(t *testing.T) {
 	all := wasm(t)
-	for _, table := range []map[string][]string{core, guests} {
+	for _, table := range []map[string][]string{core, guests(t, all)} {
 		for name := range table {
 			p, ok := find(t, all, name)
 			if !ok {
@@ -177,7 +207,7 @@ func TestGuestsAreSmall(t *testing.T) {
 			}
 		}
 	}
-	for name := range guests {
+	for name := range guests(t, all) {
 		if p, ok := find(t, all, name); ok {
 			for _, path := range []string{"encoding/json", "net", "net/url", "net/http", "regexp", "text/template", "log", "os/exec", "crypto/x509", "crypto/tls"} {
 				assert.NotContainsf(t, p.Deps, path, "%s needs it in the end", name)
@@ -226,7 +256,7 @@ var banned = map[string][]string{
 func TestGuestsNeverExitSleepOrStartGoroutines(t *testing.T) {
 	all := wasm(t)
 	files := 0
-	for _, table := range []map[string][]string{core, guests} {
+	for _, table := range []map[string][]string{core, guests(t, all)} {
 		for name := range table {
 			p, ok := find(t, all, name)
 			if !ok {
