@@ -22,13 +22,13 @@ type GatewayCmd struct {
 func (GatewayCmd) Help() string {
 	return `HTTP/1.1, HTTP/2 (with TLS, and without it by prior knowledge), WebSockets and other
 upgrades, and streams in both directions pass through as they are. The path that was judged
-is the path that the upstream sees, byte for byte.
+is the path that the upstream sees.
 
 Nobody but this gateway tells the upstream about the client: X-Forwarded-For (the address of
-the connection), X-Forwarded-Host and X-Forwarded-Proto are set anew; Forwarded, every other
-X-Forwarded-… and X-Real-IP of a client are dropped, and so is what makes some servers take
-another path or method for the one that was judged: X-Original-URL, X-Rewrite-URL,
-X-HTTP-Method-Override and their like.
+the connection), X-Forwarded-Host and X-Forwarded-Proto are set anew. A client's Forwarded,
+X-Forwarded-… and X-Real-IP are dropped before the request is judged, and so is what makes
+some servers take another path or method for the one that was judged: X-Original-URL,
+X-Rewrite-URL, X-HTTP-Method-Override and their like.
 
 An upstream that cannot be reached is 502, one that takes too long 504. SIGHUP and changed
 files read policy, key files and certificate again; what is not accepted is logged, and the
@@ -60,7 +60,7 @@ func (c *GatewayCmd) open(app *App) (*server, *host.Host, error) {
 	log := newAccessLog(app.Logger)
 	return &server{
 		name: "gateway", flags: &c.listenFlags, app: app, log: app.Logger, reload: h.Reload,
-		handler: logged(log, noTunnels(h.Handler(proxy))),
+		handler: logged(log, noTunnels(withoutOverrides(h.Handler(proxy)))),
 		admin:   adminOf(h, log),
 	}, h, nil
 }

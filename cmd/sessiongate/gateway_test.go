@@ -401,6 +401,33 @@ func TestGatewaySlowClient(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Fatal("the request is still there")
 	}
+	require.NoError(t, conn.SetDeadline(time.Now().Add(10*time.Second)))
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	assert.Equal(t, http.StatusRequestTimeout, resp.StatusCode)
+}
+
+// Nor does one that is refused and keeps its body to itself.
+func TestGatewaySlowRefusedClient(t *testing.T) {
+	issuer := hosttest.NewIssuer(t)
+	gw := gatewayFor(t, issuer, http.HandlerFunc(echo), "--patience", "1s")
+	status, body := raw(t, gw.addr.Listen, "POST /a HTTP/1.1\nHost: h\nContent-Length: 100\n\nhalf")
+	assert.Equal(t, 401, status)
+	assert.Contains(t, body, "missing_token")
+}
+
+// What the policy sets under a name like those that are dropped from clients stays.
+func TestGatewayForwardedUser(t *testing.T) {
+	issuer := hosttest.NewIssuer(t)
+	up := httptest.NewServer(http.HandlerFunc(echo))
+	defer up.Close()
+	policy := writeFile(t, filepath.Join(t.TempDir(), "policy.json"), policyFor(t, issuer, object{"identity_headers": object{"x-forwarded-user": "subject"}}))
+	gw := start(t, "gateway", "--policy", policy, "--upstream", up.URL, "--listen", "127.0.0.1:0")
+	_, body := get(t, new(http.Client), "GET", gw.addr.URL+"/a", append(bearer(issuer.Mint(nil)), "X-Forwarded-User", "root", "X-Forwarded-Email", "root")...)
+	saw := sawOf(t, body)
+	assert.Equal(t, []string{"user_1"}, saw.Header["X-Forwarded-User"])
+	assert.NotContains(t, saw.Header, "X-Forwarded-Email")
 }
 
 func TestGatewayTLS(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"sessiongate/host"
+	"sessiongate/jwks"
 	"sessiongate/verifier/policy"
 )
 
@@ -152,7 +153,7 @@ func (f *tokenFlags) open(app *App) (*host.Host, error) {
 		c.Now = func() time.Time { return at }
 		c.ClockFloor = time.Unix(0, 0) // whoever sets the time does not need to be told that it is past
 	}
-	sets, err := f.readSets(doc)
+	sets, err := f.readSets(app, doc)
 	if err != nil {
 		return nil, err
 	}
@@ -175,7 +176,7 @@ func (f *tokenFlags) open(app *App) (*host.Host, error) {
 }
 
 // readSets reads the files of --jwks, by issuer.
-func (f *tokenFlags) readSets(doc []byte) (map[string][]byte, error) {
+func (f *tokenFlags) readSets(app *App, doc []byte) (map[string][]byte, error) {
 	if len(f.Jwks) == 0 {
 		return nil, nil
 	}
@@ -206,8 +207,13 @@ func (f *tokenFlags) readSets(doc []byte) (map[string][]byte, error) {
 		if sets[issuer] != nil {
 			return nil, usage(fmt.Errorf("--jwks: two files for issuer %s", issuer))
 		}
-		if sets[issuer], err = readFile(file, "--jwks", 1<<20); err != nil {
+		if sets[issuer], err = readFile(file, "--jwks", jwks.MaxBytes); err != nil {
 			return nil, err
+		}
+		if set, err := jwks.Parse(sets[issuer]); err == nil { // otherwise the guest says so
+			for _, k := range set.Skipped() {
+				app.warn("--jwks: key %d (kid %q) is skipped: %s", k.Index, k.KeyID, plain(k.Why))
+			}
 		}
 	}
 	return sets, nil

@@ -1,8 +1,12 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"io"
 	"net/http"
+	"os"
+	"sync/atomic"
 	"time"
 )
 
@@ -18,11 +22,13 @@ func patient(next http.Handler, each time.Duration) http.Handler {
 		if r.Body != nil && r.Body != http.NoBody && r.ProtoMajor == 1 {
 			// In a copy: the server has a look at the original's once the answer begins.
 			body := &patientBody{ReadCloser: r.Body, control: c, each: each}
-			r = r.WithContext(r.Context())
+			r = r.WithContext(context.WithValue(r.Context(), bodyKey{}, body))
 			r.Body = body
+			defer body.leave()
 		}
-		// The rest of a response leaves after the handler has returned.
-		defer p.limit()
+		// The rest of a response leaves after the handler has returned, and after what
+		// the server still reads of an unread body.
+		defer func() { _ = c.SetWriteDeadline(time.Now().Add(each + mostUnread)) }()
 		next.ServeHTTP(p, r)
 	})
 }
@@ -63,11 +69,34 @@ type patientBody struct {
 	io.ReadCloser
 	control *http.ResponseController
 	each    time.Duration
+	late    atomic.Bool
+}
+
+const mostUnread = 5 * time.Second
+
+// leave bounds what the server reads of an unread body before it lets the answer go.
+func (b *patientBody) leave() {
+	left := min(b.each, mostUnread)
+	if b.late.Load() {
+		left = 0
+	}
+	_ = b.control.SetReadDeadline(time.Now().Add(left))
+}
+
+type bodyKey struct{}
+
+// clientTooSlow reports whether a request failed because its body did not arrive.
+func clientTooSlow(r *http.Request) bool {
+	b, ok := r.Context().Value(bodyKey{}).(*patientBody)
+	return ok && b.late.Load()
 }
 
 func (b *patientBody) Read(p []byte) (int, error) {
 	_ = b.control.SetReadDeadline(time.Now().Add(b.each))
 	n, err := b.ReadCloser.Read(p)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		b.late.Store(true)
+	}
 	// Without this a deadline would outlive the body and end the request with it.
 	_ = b.control.SetReadDeadline(time.Time{})
 	return n, err

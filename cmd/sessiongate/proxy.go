@@ -77,7 +77,6 @@ func newProxy(f *upstreamFlags, log *slog.Logger) (http.Handler, error) {
 
 // rewrite turns a judged request into the one that the upstream sees.
 func rewrite(r *httputil.ProxyRequest, scheme, host string, rewriteHost bool) {
-	dropOverrides(r.Out.Header)
 	r.SetXForwarded()
 	forwardTrailers(r)
 	// The URL as it was judged, in the same spelling; ReverseProxy has taken the
@@ -98,8 +97,16 @@ var overrides = map[string]bool{
 	"x-rewrite-url": true, "x-http-method": true, "x-http-method-override": true, "x-method-override": true,
 }
 
-// dropOverrides drops what only a proxy may say, in every spelling that a careless
-// server would take for it.
+// withoutOverrides takes away what only a proxy may say before the request is
+// judged: what the policy sets afterwards, such as x-forwarded-user, stays.
+func withoutOverrides(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		dropOverrides(r.Header)
+		next.ServeHTTP(w, r)
+	})
+}
+
+// dropOverrides does it in every spelling that a careless server would take for one.
 func dropOverrides(h http.Header) {
 	for name := range h {
 		plain := strings.ReplaceAll(strings.ToLower(name), "_", "-")
@@ -146,6 +153,8 @@ func (b *trailerBody) Read(p []byte) (int, error) {
 func upstreamFailed(w http.ResponseWriter, r *http.Request, err error, log *slog.Logger) {
 	var network net.Error
 	switch {
+	case clientTooSlow(r):
+		problem(w, http.StatusRequestTimeout, "request_timeout", "the request's body did not arrive in time")
 	case r.Context().Err() != nil && !errors.Is(err, context.DeadlineExceeded):
 		// The client has left; nobody reads this. The status is for the access log.
 		w.WriteHeader(statusClientClosed)
