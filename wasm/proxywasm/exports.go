@@ -51,7 +51,9 @@ func onRequestHeaders(context, _, _ uint32) uint32 { return uint32(vm.RequestHea
 func onRequestTrailers(context, _ uint32) uint32 { return uint32(vm.RequestTrailers(context)) }
 
 //go:wasmexport proxy_on_http_call_response
-func onHTTPCallResponse(context, call, _, bodySize, _ uint32) { vm.CallResponse(context, call, bodySize) }
+func onHTTPCallResponse(context, call, _, bodySize, _ uint32) {
+	vm.CallResponse(context, call, bodySize)
+}
 
 //go:wasmexport proxy_on_delete
 func onDelete(context uint32) { vm.Delete(context) }
