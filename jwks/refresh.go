@@ -172,9 +172,12 @@ func (r *Refresh) Answer(a Answer, now int64) Outcome {
 	case a.Status == Fetched && r.current.Document != nil && bytes.Equal(a.Document, r.current.Document):
 		r.current.ETag = a.ETag
 	case a.Status == Fetched:
+		// A set whose keys all clash is no reason to give up a good one; as the first
+		// it is installed, so that refusals tell of the clash.
+		//
 		// The entity tag of a bad update is not kept: a 304 would confirm it.
 		set, err := Parse(a.Document)
-		if err != nil || set.Len() == 0 {
+		if err != nil || set.Len() == 0 || r.current.Document != nil && !set.Selects() {
 			r.failed(now)
 			return Rejected
 		}

@@ -133,6 +133,27 @@ func (s *Set) Len() int {
 	return len(s.keys)
 }
 
+// Selects reports whether some token can find its key in the set. It is false for
+// a set in which every key has a double of other material.
+func (s *Set) Selects() bool {
+	if s == nil {
+		return false
+	}
+	for _, c := range s.noID {
+		if c.key != nil && !c.ambiguous {
+			return true
+		}
+	}
+	for _, groups := range s.byID {
+		for _, g := range groups {
+			if !g.ambiguous {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // Keys returns the usable keys, in the document's order.
 func (s *Set) Keys() []*Key { return append([]*Key(nil), s.keys...) }
 

@@ -13,7 +13,7 @@ func (r *Result) buildClerk(root strict.Value) bool {
 	n, _ := version.Int()
 	ok := false
 	switch {
-	case version.Kind() == strict.Invalid, n == 1:
+	case r.absent(version), n == 1:
 		ok = r.buildClerk1(root)
 	case n == 2:
 		ok = r.buildClerk2(root)
@@ -31,7 +31,7 @@ func (r *Result) buildClerk1(root strict.Value) bool {
 
 func (r *Result) buildClerk2(root strict.Value) bool {
 	org := root.Member("o")
-	if org.Kind() == strict.Invalid {
+	if r.absent(org) {
 		return true
 	}
 	if org.Kind() != strict.Object {
@@ -40,7 +40,7 @@ func (r *Result) buildClerk2(root strict.Value) bool {
 	if !r.put(fieldTenant, org.Member("id")) {
 		return false
 	}
-	if role := org.Member("rol"); role.Kind() != strict.Invalid {
+	if role := org.Member("rol"); !r.absent(role) {
 		text, ok := role.Text()
 		if !ok {
 			return r.wrong(role)
@@ -111,7 +111,7 @@ func (r *Result) decimalBits(number string, n int) ([]uint32, bool) {
 // buildFactors reads fva: minutes before iat at which the first and the second
 // factor were verified, -1 for a factor that was not.
 func (r *Result) buildFactors(fva strict.Value) bool {
-	if fva.Kind() == strict.Invalid {
+	if r.absent(fva) {
 		r.putText(fieldAssurance, "aal1")
 		return true
 	}
@@ -137,7 +137,7 @@ func (r *Result) buildFactors(fva strict.Value) bool {
 
 // optionalText is a string's text, and "" for an absent value.
 func (r *Result) optionalText(v strict.Value) (string, bool) {
-	if v.Kind() == strict.Invalid {
+	if r.absent(v) {
 		return "", true
 	}
 	text, ok := v.Text()

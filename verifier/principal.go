@@ -29,10 +29,16 @@ type span struct {
 	from, to int
 }
 
+// absent reports whether a claim says nothing. Other issuers' templates write null
+// for what a user does not have; this project's issuer leaves the claim out.
+func (r *Result) absent(v strict.Value) bool {
+	return v.Kind() == strict.Invalid || r.nullable && v.Kind() == strict.Null
+}
+
 // put adds the text of a string value. An absent value is no text and no fault;
 // any other kind is a fault.
 func (r *Result) put(f field, v strict.Value) bool {
-	if v.Kind() == strict.Invalid {
+	if r.absent(v) {
 		return true
 	}
 	from := len(r.text)
@@ -61,14 +67,14 @@ func (r *Result) putText(f field, parts ...string) {
 
 // putList adds each string of an array; absent is empty.
 func (r *Result) putList(f field, v strict.Value) bool {
-	if v.Kind() == strict.Invalid {
+	if r.absent(v) {
 		return true
 	}
 	if v.Kind() != strict.Array {
 		return r.wrong(v)
 	}
 	for e := v.First(); e.Kind() != strict.Invalid; e = e.Next() {
-		if !r.put(f, e) {
+		if e.Kind() != strict.String || !r.put(f, e) {
 			return r.wrong(v)
 		}
 	}
@@ -98,17 +104,20 @@ func (r *Result) putWords(f field, v strict.Value) bool {
 // dialects is in docs/policy.md). A claim of the wrong type is malformed: leaving
 // it out could hide an actor or a restriction.
 func (r *Result) build(is *issuer) verdict.Reason {
-	r.text, r.spans = r.text[:0], r.spans[:0]
+	r.text, r.spans, r.nullable = r.text[:0], r.spans[:0], is.Dialect != Own
 	root := r.claims.Root()
 	p := &r.Principal
 	p.IssuedAt, p.ExpiresAt = r.iat.at, r.exp.at
 	act := root.Member("act")
+	if is.Dialect == Kratos {
+		act = strict.Value{} // a mapped claim of that name is the operator's own
+	}
 	ok := r.put(fieldIssuer, root.Member("iss")) &&
 		r.put(fieldSubject, root.Member("sub")) &&
 		r.put(fieldSession, root.Member("sid")) &&
 		r.put(fieldParty, root.Member("azp")) &&
 		r.put(fieldTokenID, root.Member("jti")) &&
-		(act.Kind() == strict.Invalid || act.Kind() == strict.Object && r.put(fieldActor, act.Member("sub")) || r.wrong(act))
+		(r.absent(act) || act.Kind() == strict.Object && r.put(fieldActor, act.Member("sub")) || r.wrong(act))
 	if !ok {
 		return verdict.Malformed
 	}
@@ -184,9 +193,10 @@ func (r *Result) assign() {
 // putTime reads when the subject authenticated: a NumericDate, or a date-time of
 // RFC 3339, which is what Kratos' session has.
 func (r *Result) putTime(v strict.Value) bool {
-	switch v.Kind() {
-	case strict.Invalid:
+	if r.absent(v) {
 		return true
+	}
+	switch v.Kind() {
 	case strict.Number:
 		at, ok := v.Millis()
 		r.Principal.AuthenticatedAt = at

@@ -67,6 +67,7 @@ type Result struct {
 	exp, nbf  date
 	iat       date
 	accepted  bool
+	nullable  bool         // null in a claim is as good as no claim
 	fault     strict.Value // the member that is not of its type, for Explain
 
 	spans []span

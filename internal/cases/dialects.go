@@ -139,7 +139,7 @@ func clerk() []Case {
 		bad("v-3", "v", 3),
 		bad("v-text", "v", "2"),
 		bad("o-text", "o", "org_1"),
-		bad("o-null", "o", nil),
+		spec{name: "o-null", claims: []any{"o", nil}, principal: func(p *verdict.Principal) { p.Tenant, p.Roles, p.Permissions = "", nil, nil }},
 		bad("o-id-number", "o", JSON{"id": 1}),
 		bad("o-role-number", "o", JSON{"id": "org_1", "rol": 1}),
 		bad("fea-array", "fea", []string{"o:dashboard"}),
@@ -154,7 +154,7 @@ func clerk() []Case {
 // kratos has sessions of Ory Kratos.
 func kratos() []Case {
 	b := kratosBase("kratos")
-	when := func(name, text string, ms int64) spec {
+	when := func(name string, text any, ms int64) spec {
 		return spec{name: name, claims: []any{"authenticated_at", text}, principal: func(p *verdict.Principal) { p.AuthenticatedAt = ms }}
 	}
 	bad := func(name string, value any) spec {
@@ -189,7 +189,8 @@ func kratos() []Case {
 		bad("offset-without-colon", "2023-11-14T22:13:20+0530"),
 		bad("trailing-bytes", "2023-11-14T22:13:20Z "),
 		bad("empty", ""),
-		bad("null", nil),
+		when("null", nil, 0),
+		spec{name: "act-ignored", claims: []any{"act", "anything"}},
 		spec{name: "aal-number", claims: []any{"aal", 2}, reason: verdict.Malformed},
 		spec{name: "sub-missing", claims: []any{"sub", absent}, reason: verdict.MissingClaim},
 	)
@@ -227,7 +228,8 @@ func pointers() []Case {
 		change("assurance-elsewhere", func(is *verifier.Issuer) { is.Assurance, is.AuthenticatedAt = "/loa", "/login" },
 			func(p *verdict.Principal) { p.Assurance, p.AuthenticatedAt = "high", Now }, "loa", "high", "login", "2023-11-14T22:13:20Z"),
 		bad("tenant-number", "tid", 1),
-		bad("tenant-null", "tid", nil),
+		change("tenant-null", nil, func(p *verdict.Principal) { p.Tenant = "" }, "tid", nil),
+		change("act-null", nil, func(p *verdict.Principal) { p.Actor = "" }, "act", nil),
 		bad("roles-object", "realm_access", JSON{"roles": JSON{}}),
 		bad("roles-of-a-number", "realm_access", JSON{"roles": []any{1}}),
 		bad("scope-number", "scope", 1),

@@ -14,6 +14,7 @@ type answer struct {
 	status int
 	fields []verdict.Field
 	body   []byte
+	signIn string // where a browser's navigation goes instead, up to the way back; "" if nowhere
 }
 
 // retryAfter, in seconds, goes with every 503: what is missing then arrives beside
@@ -43,8 +44,8 @@ func (f *Filter) refuse(req *Request, reason verdict.Reason) {
 	} else if f.rule >= 0 && reason == verdict.AuthenticationAge {
 		a = &f.stepUps[2*f.rule+1]
 	}
-	if a.status == 401 && f.signIn != "" && req.navigation() && !f.atSignIn() {
-		f.redirect()
+	if a.status == 401 && a.signIn != "" && req.navigation() && !f.atSignIn() {
+		f.redirect(a.signIn)
 		return
 	}
 	d.Status, d.Headers = a.status, a.fields
@@ -77,13 +78,13 @@ func pathUnder(origin, target string) string {
 
 // redirect sends a browser to the sign-in page with the way back, which is made of
 // the public origin: what the request says about its host is anyone's invention.
-func (f *Filter) redirect() {
+func (f *Filter) redirect(signIn string) {
 	query := f.queryWithoutToken()
 	f.buf = append(append(append(f.buf[:0], f.policy.PublicOrigin...), f.target.path...), query...)
 	if len(f.buf) > maxReturn {
 		f.buf = append(append(f.buf[:0], f.policy.PublicOrigin...), '/')
 	}
-	f.other = appendParameter(append(f.other[:0], f.signIn...), f.buf)
+	f.other = appendParameter(append(f.other[:0], signIn...), f.buf)
 	f.set = append(f.set[:0], verdict.Field{Name: "location", Value: string(f.other)}, noStore)
 	f.decision.Status, f.decision.Headers = 303, f.set
 }
@@ -120,9 +121,26 @@ func (f *Filter) prepareAnswers() {
 		f.stepUps = append(f.stepUps, f.answer(verdict.Assurance, rule), f.answer(verdict.AuthenticationAge, rule))
 	}
 	if s := f.policy.SignIn; s != nil {
-		f.signIn = s.URL + joint(s.URL) + s.ReturnTo + "="
 		f.signInPath = pathUnder(f.policy.PublicOrigin, s.URL)
 	}
+}
+
+// signIn is the sign-in URL up to the value of return_to. For a step-up it also
+// says what the rule asks for, in the words of an authentication request: a page
+// that finds the browser signed in would otherwise send it straight back.
+func (f *Filter) signIn(rule *policy.Rule) string {
+	s := f.policy.SignIn
+	if s == nil {
+		return ""
+	}
+	url := []byte(s.URL + joint(s.URL))
+	if rule != nil && rule.Assurance != "" {
+		url = append(appendParameter(append(url, "acr_values="...), rule.Assurance), '&')
+	}
+	if rule != nil && rule.AuthenticationAge != 0 {
+		url = append(strconv.AppendInt(append(url, "max_age="...), rule.AuthenticationAge/1000, 10), '&')
+	}
+	return string(url) + s.ReturnTo + "="
 }
 
 // joint is what stands between a URL and one more parameter.
@@ -146,7 +164,7 @@ func (f *Filter) status(r verdict.Reason) int {
 
 // answer makes the answer for a Reason; the rule says what a step-up asks for.
 func (f *Filter) answer(r verdict.Reason, rule *policy.Rule) answer {
-	a := answer{status: f.status(r)}
+	a := answer{status: f.status(r), signIn: f.signIn(rule)}
 	kind := "application/problem+json"
 	if f.policy.Ory {
 		kind = "application/json"

@@ -182,6 +182,17 @@ func TestStepUp(t *testing.T) {
 		"message":"The request could not be authorized"}}`, string(d.Body))
 }
 
+// The sign-in page is told what the rule asks for: it would send back a browser that is signed in.
+func TestSignInForAStepUp(t *testing.T) {
+	f := newFilter(t, `"public_origin": "https://app.example", "sign_in": {"url": "https://id.example/in?a=b", "return_to": "back"},
+		"rules": [{"path": "/both", "assurance": "urn:a&b", "authentication_age": 600}, {"path_prefix": "/"}]`)
+	navigation := []string{"Accept: text/html", "Authorization: Bearer " + mint(t, claims{"auth_time": now/1000 - 9999})}
+	d := f.Decide(request("/both", navigation...), now)
+	assert.Equal(t, verdict.Assurance, d.Reason)
+	location, _ := field(d.Headers, "location")
+	assert.Equal(t, "https://id.example/in?a=b&acr_values=urn%3Aa%26b&max_age=600&back=https%3A%2F%2Fapp.example%2Fboth", location)
+}
+
 func TestSignIn(t *testing.T) {
 	signIn := func(target string) string {
 		return `"public_origin": "https://app.example", "sign_in": {"url": "` + target + `", "return_to": "back"},

@@ -37,7 +37,6 @@ type Filter struct {
 	answers []answer // by Reason
 	stepUps []answer // by rule: RFC 9470, by what the rule wants
 	grpc    [][]verdict.Field
-	signIn  string // sign-in URL up to the value of return_to
 	// signInPath is the sign-in page's path as rules would see it, "" if it is not
 	// under the public origin.
 	signInPath string
@@ -100,15 +99,16 @@ func (f *Filter) UpdateKeys(issuer int, document []byte, confirmedAt int64) ([]j
 	if len(f.policy.Issuers[issuer].Secret) != 0 {
 		return nil, errors.New("issuer " + strconv.Itoa(issuer) + " of the policy has a secret and no key set")
 	}
-	if set, _ := f.verify.Keys(issuer); len(document) == 0 && set != nil {
-		f.verify = f.verify.WithKeys(issuer, set, confirmedAt)
+	current, _ := f.verify.Keys(issuer)
+	if len(document) == 0 && current != nil {
+		f.verify = f.verify.WithKeys(issuer, current, confirmedAt)
 		return nil, nil
 	}
 	set, err := jwks.Parse(document)
 	if err != nil {
 		return nil, err
 	}
-	if set.Len() == 0 {
+	if set.Len() == 0 || current != nil && !set.Selects() {
 		return set.Skipped(), errNoUsableKey
 	}
 	f.verify = f.verify.WithKeys(issuer, set, confirmedAt)
