@@ -7,8 +7,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
-	"fmt"
-	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -20,21 +18,6 @@ import (
 	"sessiongate/host/hosttest"
 	"sessiongate/internal/guesttest"
 )
-
-// cacheDir keeps compiled code for the tests of this process.
-var cacheDir string
-
-func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "host")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	cacheDir = dir
-	status := m.Run()
-	os.RemoveAll(dir)
-	os.Exit(status)
-}
 
 func start(t testing.TB, c host.Config) *host.Host {
 	t.Helper()
@@ -53,7 +36,7 @@ func tryStartWith(t testing.TB, ctx context.Context, c host.Config) (*host.Host,
 	if c.Module == nil {
 		c.Module = guesttest.Core(t)
 	}
-	c.CacheDir = cacheDir
+	c.CacheDir = guesttest.CacheDir(t)
 	h, err := host.New(ctx, c)
 	if err == nil {
 		t.Cleanup(func() { require.NoError(t, h.Close()) })

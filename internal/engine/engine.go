@@ -8,10 +8,12 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/experimental"
 	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
 
 	"sessiongate/internal/abi"
@@ -83,6 +85,7 @@ type Module struct {
 
 // Compile compiles a guest and checks its imports and exports. Its error matches ErrModule.
 func (e *Engine) Compile(ctx context.Context, wasm []byte) (*Module, error) {
+	ctx = experimental.WithCompilationWorkers(ctx, runtime.GOMAXPROCS(0))
 	compiled, err := e.runtime.CompileModule(ctx, wasm)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrModule, err)

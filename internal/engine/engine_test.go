@@ -15,21 +15,9 @@ import (
 	"sessiongate/internal/guesttest"
 )
 
-var cacheDir string
-
-func TestMain(m *testing.M) {
-	var err error
-	if cacheDir, err = os.MkdirTemp("", "engine"); err != nil {
-		panic(err)
-	}
-	status := m.Run()
-	os.RemoveAll(cacheDir)
-	os.Exit(status)
-}
-
 func newEngine(t *testing.T, c engine.Config) *engine.Engine {
 	t.Helper()
-	c.CacheDir = cacheDir
+	c.CacheDir = guesttest.CacheDir(t)
 	if c.MemoryLimit == 0 {
 		c.MemoryLimit = 256 << 20
 	}

@@ -28,23 +28,14 @@ type Instance struct {
 	interruptible bool
 	input         uint32 // address of the input buffer
 	room          uint32 // its length
-	scratch       []byte
 	stack         [3]uint64
 	stderr        head
 }
-
-const mostScratch = 64 << 10
-
-// Scratch is memory of the instance's own, empty, in which to encode an input for Call.
-func (i *Instance) Scratch() []byte { return i.scratch[:0] }
 
 // Call makes one call at the time now, in Unix milliseconds, and returns the
 // status and a copy of what follows it. The context matters to an interruptible
 // instance alone. An error that matches ErrBroken leaves the instance good for Close only.
 func (i *Instance) Call(ctx context.Context, number abi.Call, now int64, input []byte) (abi.Status, string, error) {
-	if cap(input) <= mostScratch {
-		i.scratch = input // keeps what has grown
-	}
 	if err := i.reserve(ctx, len(input)); err != nil {
 		return 0, "", err
 	}

@@ -2,6 +2,7 @@
 package guesttest
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // Core returns the guest of wasm/core as it ships.
@@ -16,6 +18,45 @@ func Core(t testing.TB) []byte { return build(t, "wasm/core", "") }
 
 // CoreWithTestCalls returns the guest of wasm/core with the calls that break it.
 func CoreWithTestCalls(t testing.TB) []byte { return build(t, "wasm/core", "conformance") }
+
+// CacheDir is a directory for compiled guests that test processes share. It lies
+// in build, which make clean removes; what is a day old goes before.
+func CacheDir(t testing.TB) string {
+	t.Helper()
+	top, err := root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := cacheDir(top)
+	if err != nil {
+		return t.TempDir() // a checkout that nobody may write to
+	}
+	return dir
+}
+
+func cacheDir(top string) (string, error) {
+	dir := filepath.Join(top, "build", "cache")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	old := time.Now().Add(-24 * time.Hour)
+	files, _ := filepath.Glob(filepath.Join(dir, "*", "*"))
+	for _, f := range files {
+		if info, err := os.Stat(f); err == nil && info.ModTime().Before(old) {
+			os.Remove(f)
+		}
+	}
+	return dir, nil
+}
+
+// root is the top of this module.
+func root() (string, error) {
+	_, here, _, ok := runtime.Caller(0)
+	if !ok || !filepath.IsAbs(here) {
+		return "", errors.New("guesttest: built without source positions (-trimpath)")
+	}
+	return filepath.Join(filepath.Dir(here), "..", ".."), nil
+}
 
 type built struct {
 	once sync.Once
@@ -48,9 +89,9 @@ func build(t testing.TB, pkg, tags string) []byte {
 }
 
 func compile(pkg, tags string) (wasm []byte, problem string) {
-	_, here, _, ok := runtime.Caller(0)
-	if !ok {
-		return nil, "no source position"
+	top, err := root()
+	if err != nil {
+		return nil, err.Error()
 	}
 	dir, err := os.MkdirTemp("", "guesttest")
 	if err != nil {
@@ -59,7 +100,7 @@ func compile(pkg, tags string) (wasm []byte, problem string) {
 	defer os.RemoveAll(dir)
 	file := filepath.Join(dir, "guest.wasm")
 	cmd := exec.Command("go", "build", "-buildmode=c-shared", "-tags="+tags, "-ldflags=-s -w", "-o", file, "./"+pkg)
-	cmd.Dir = filepath.Join(filepath.Dir(here), "..", "..")
+	cmd.Dir = top
 	for _, kv := range os.Environ() {
 		// What a test run is built with (-race, -cover) is not for the guest.
 		if name, _, _ := strings.Cut(kv, "="); name != "GOFLAGS" && name != "GOOS" && name != "GOARCH" {
@@ -73,5 +114,24 @@ func compile(pkg, tags string) (wasm []byte, problem string) {
 	if wasm, err = os.ReadFile(file); err != nil {
 		return nil, err.Error()
 	}
+	if raceEnabled {
+		return wasm, warm(top, file)
+	}
 	return wasm, ""
+}
+
+// warm compiles a guest into the cache in a process without the race detector,
+// under which it takes twenty times as long.
+func warm(top, file string) (problem string) {
+	dir, err := cacheDir(top)
+	if err != nil {
+		return "" // then it takes its time
+	}
+	cmd := exec.Command("go", "test", "-race=false", "-count=1", "-run=^TestWarm$", "./internal/guesttest")
+	cmd.Dir = top
+	cmd.Env = append(os.Environ(), "GUESTTEST_MODULE="+file, "GUESTTEST_CACHE="+dir)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return err.Error() + "\n" + string(out)
+	}
+	return ""
 }
