@@ -17,6 +17,7 @@ import (
 // The demo, whole: it is what a newcomer sees first, and the only place where
 // issuer, gateway and guest meet while a key rotates.
 func TestDemo(t *testing.T) {
+	needGuest(t)
 	var stdout, stderr bytes.Buffer
 	status := run(t.Context(), []string{"--json", "demo"}, strings.NewReader(""), &stdout, &stderr)
 	require.Equal(t, exitDone, status, "%s\n%s", &stdout, &stderr)
@@ -56,6 +57,7 @@ func TestDemoFails(t *testing.T) {
 }
 
 func TestDemoInterrupted(t *testing.T) {
+	needGuest(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(500*time.Millisecond, cancel)
 	var stderr bytes.Buffer

@@ -4,12 +4,10 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"maps"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -22,10 +20,11 @@ import (
 
 	"sessiongate/host"
 	"sessiongate/host/hosttest"
+	"sessiongate/internal/guesttest"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(withGuest{m}, map[string]func(){
+	testscript.Main(m, map[string]func(){
 		"sessiongate": main, // os.Args is the command line
 		// The same, built with a guest inside, and without.
 		"sessiongate-full": func() {
@@ -41,42 +40,24 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// The guest that the tests run, and the directory that keeps its compiled code.
-var testModule, testCache string
+var guestOnce sync.Once
 
-// withGuest builds the guest before the tests run, once.
-type withGuest struct{ *testing.M }
-
-func (m withGuest) Run() int {
-	dir, err := os.MkdirTemp("", "sessiongate-cmd-*")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-	testModule, testCache = filepath.Join(dir, "core.wasm"), filepath.Join(dir, "cache")
-	build := exec.Command("go", "build", "-buildmode=c-shared", "-trimpath", "-ldflags=-s -w", "-o", testModule, "sessiongate/wasm/core")
-	build.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm")
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "building the guest: %s\n%s", err, out)
-		return 1
-	}
-	// Compiled once here, and found in the cache by every test and script.
-	code, err := os.ReadFile(testModule)
-	if err == nil {
-		var h *host.Host
-		if h, err = host.New(context.Background(), host.Config{Module: code, Policy: []byte(warmPolicy), CacheDir: testCache}); err == nil {
-			err = h.Close()
-		}
-	}
-	if err != nil {
-		fmt.Fprintf(os.Stderr, "compiling the guest: %s\n", err)
-		return 1
-	}
-	// For commands that tests run in this process.
-	os.Setenv("SESSIONGATE_MODULE", testModule)
-	os.Setenv("SESSIONGATE_CACHE_DIR", testCache)
-	return m.M.Run()
+// needGuest builds the guest, once, and puts it and the directory that keeps its
+// compiled code into the environment, for commands in this process and in others.
+func needGuest(t testing.TB) {
+	t.Helper()
+	guestOnce.Do(func() {
+		code, cache := guesttest.Core(t), guesttest.CacheDir(t)
+		module := filepath.Join(cache, "cmd.wasm")
+		require.NoError(t, replaceFile(module, code))
+		// Compiled once here, and found in the cache by every test and script.
+		h, err := host.New(t.Context(), host.Config{Module: code, Policy: []byte(warmPolicy), CacheDir: cache})
+		require.NoError(t, err)
+		require.NoError(t, h.Close())
+		os.Setenv("SESSIONGATE_MODULE", module)
+		os.Setenv("SESSIONGATE_CACHE_DIR", cache)
+	})
+	require.NotEmpty(t, os.Getenv("SESSIONGATE_MODULE"), "there is no guest")
 }
 
 // warmPolicy is the smallest policy that needs no key.
@@ -129,6 +110,7 @@ type command struct {
 // test at the latest.
 func start(t *testing.T, args ...string) *command {
 	t.Helper()
+	needGuest(t)
 	ctx, stop := context.WithCancel(t.Context())
 	c := &command{t: t, stop: stop, status: make(chan int, 1), log: new(lockedBuffer)}
 	out, in := io.Pipe()

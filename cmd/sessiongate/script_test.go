@@ -38,13 +38,15 @@ import (
 //	http STATUS METHOD URL [NAME: VALUE…]   make a request; stdout is header and body
 //	field NAME MEMBER         put a member of the JSON on stdout into a variable
 func TestScripts(t *testing.T) {
+	needGuest(t)
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "script"),
 		RequireExplicitExec: true,
 		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
 		Setup: func(env *testscript.Env) error {
-			env.Setenv("SESSIONGATE_MODULE", testModule)
-			env.Setenv("SESSIONGATE_CACHE_DIR", testCache)
+			for _, name := range []string{"SESSIONGATE_MODULE", "SESSIONGATE_CACHE_DIR"} {
+				env.Setenv(name, os.Getenv(name))
+			}
 			issuer := hosttest.NewIssuer(t)
 			env.Setenv("ISSUER", issuer.URL())
 			env.Values["script"] = &script{t: t, issuer: issuer, servers: map[string]*served{}}
