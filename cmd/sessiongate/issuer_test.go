@@ -19,6 +19,7 @@ import (
 // runCommand runs a command to its end in this process.
 func runCommand(t *testing.T, args ...string) (status int, stdout, stderr string) {
 	t.Helper()
+	needGuest(t)
 	out, log := new(lockedBuffer), new(lockedBuffer)
 	status = run(t.Context(), args, strings.NewReader(""), out, log)
 	return status, out.String(), log.String()
