@@ -65,17 +65,24 @@ func newTransport() http.RoundTripper {
 		return nil
 	}}
 	plain.DialContext = dialer.DialContext
-	return roundTripper(func(r *http.Request) (*http.Response, error) {
-		if r.URL.Scheme == "http" {
-			return plain.RoundTrip(r)
-		}
-		return secure.RoundTrip(r)
-	})
+	return &transport{secure: secure, plain: plain}
 }
 
-type roundTripper func(*http.Request) (*http.Response, error)
+// transport is the default for Config.Transport.
+type transport struct{ secure, plain *http.Transport }
 
-func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+// RoundTrip implements http.RoundTripper.
+func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.URL.Scheme == "http" {
+		return t.plain.RoundTrip(r)
+	}
+	return t.secure.RoundTrip(r)
+}
+
+func (t *transport) close() {
+	t.secure.CloseIdleConnections()
+	t.plain.CloseIdleConnections()
+}
 
 func (h *Host) client() *http.Client {
 	return &http.Client{

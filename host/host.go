@@ -110,6 +110,9 @@ func (h *Host) Close() error {
 	}
 	e.retire()
 	h.retiring.Wait()
+	if t, ours := h.config.Transport.(*transport); ours {
+		t.close()
+	}
 	return h.engine.Close()
 }
 

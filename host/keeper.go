@@ -128,6 +128,7 @@ func (k *keeper) carryOut(ctx context.Context, order jwks.Order) {
 	e.host.metrics.fetched(outcome)
 	switch {
 	case install:
+		k.forgetKids()
 		if err = e.install(ctx, k.issuer, s.Document, s.ConfirmedAt); err == nil {
 			k.mu.Lock()
 			k.installed = true
@@ -140,6 +141,18 @@ func (k *keeper) carryOut(ctx context.Context, order jwks.Order) {
 		err = errBadUpdate
 	}
 	k.report(err)
+}
+
+// forgetKids drops what was unknown before a new set came: whatever still is will
+// be reported again by the next token.
+func (k *keeper) forgetKids() {
+	for {
+		select {
+		case <-k.kids:
+		default:
+			return
+		}
+	}
 }
 
 // report logs a problem once, and its end.

@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -257,6 +258,7 @@ func (h *Host) logDecision(r *http.Request, d *verdict.Decision, err error) {
 	}
 	level := slog.LevelDebug
 	switch {
+	case errors.Is(err, context.Canceled): // the client is gone
 	case err != nil:
 		level = slog.LevelError
 	case !d.Forward || len(d.Log) != 0:

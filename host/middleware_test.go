@@ -168,14 +168,16 @@ func TestHandlerHeadersInOddSpellings(t *testing.T) {
 	h := start(t, host.Config{Policy: site(t, issuer)})
 	token := issuer.Mint(nil)
 	r := httptest.NewRequest("GET", "/private", nil)
-	r.Header["x-user-id"] = []string{"evil"}
+	odd := strings.ToLower("X-User-Id") // net/http never writes it so
+	r.Header[odd] = []string{"evil"}
 	r.Header["X_uSeR_iD"] = []string{"evil"}
-	r.Header["authorization"] = []string{"Bearer " + token}
+	lower := strings.ToLower("Authorization")
+	r.Header[lower] = []string{"Bearer " + token}
 	w := httptest.NewRecorder()
 	h.Handler(http.HandlerFunc(show)).ServeHTTP(w, r)
 	require.Equal(t, 200, w.Code)
 	assert.NotContains(t, w.Body.String(), "evil")
-	assert.Equal(t, []string{"evil"}, r.Header["x-user-id"], "the caller's request is left alone")
+	assert.Equal(t, []string{"evil"}, r.Header[odd], "the caller's request is left alone")
 
 	// The same token in two spellings is one source twice.
 	r.Header["Authorization"] = []string{"Bearer " + token}
