@@ -28,9 +28,8 @@ func sabotage(where string, v *VM) {
 		for forever := true; forever; forever = v.entered {
 		}
 	case "memory":
-		var hoard [][]byte
 		for {
-			hoard = append(hoard, make([]byte, 1<<20))
+			v.out = append(v.out, make([]byte, 1<<20)...)
 		}
 	case "worker-start-trap":
 		// The first two starts are the proxy's trial and its main thread.

@@ -1,0 +1,149 @@
+package envoy_test
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func replacing(old, new string) func(string) string {
+	return func(text string) string {
+		if !strings.Contains(text, old) {
+			panic("the example has no " + old)
+		}
+		return strings.Replace(text, old, new, 1)
+	}
+}
+
+func both(f, g func(string) string) func(string) string {
+	return func(text string) string { return g(f(text)) }
+}
+
+// TestFaults breaks a guest that was built to be broken, in every way in which Envoy
+// may skip it: no request passes, and where Envoy can recover, it does.
+func TestFaults(t *testing.T) {
+	p := start(t, setup{guest: "sgtest", edit: both(replacing("DROP_HEADER", "ALLOW"), replacing("normalize_path: true", "normalize_path: false"))})
+	p.ready()
+	t.Run("the guest alone", p.on(alone))
+	t.Run("panic", p.on(panics))
+	t.Run("traps", p.on(traps))
+	t.Run("FAIL_OPEN", p.on(failOpen))
+	t.Run("capabilities", p.on(capabilities))
+	t.Run("a start that fails on workers", p.on(workerStart))
+	t.Run("endless loop", p.on(loop)) // last: that thread is gone
+}
+
+// alone is what Envoy's own settings keep from the guest in the example.
+func alone(p *proxy, t *testing.T) {
+	token := p.issuer.Mint(nil)
+	r := p.get("/app", append(bearer(token), "x_user_id: evil", "X-User_ID: evil", "x_user_roles: evil")...)
+	require.Equal(t, 200, r.status, r.body)
+	assert.Equal(t, []string{"user_1"}, r.saw.Header["X-User-Id"])
+	for name, values := range r.saw.Header {
+		assert.NotContains(t, strings.Join(values, " "), "evil", name)
+	}
+	for _, path := range []string{"/app/../admin", "/app/%2e%2e/admin", "/app\\x", "/%61pp"} {
+		assert.Equal(t, "bad_path", p.get(path, bearer(token)...).reason(), path)
+	}
+}
+
+// panics cost the request, and others for about a second, until the guest has made itself anew.
+func panics(p *proxy, t *testing.T) {
+	before := p.upstream.requests()
+	r := p.get("/healthz", "x-sabotage: panic")
+	assert.Equal(t, 503, r.status)
+	assert.Equal(t, "internal", r.reason())
+	assert.Equal(t, before, p.upstream.requests())
+	p.await(soon, "the guest is back", func() bool { return strings.Contains(p.logged(), "started again") })
+	p.ready()
+	assert.Zero(t, p.stat("wasm.sessiongate.vm_reload_success"), "without Envoy's help")
+}
+
+// traps kill the VM of a thread; FAIL_RELOAD builds a new one.
+func traps(p *proxy, t *testing.T) {
+	for _, how := range []string{"trap", "memory"} {
+		t.Run(how, func(t *testing.T) {
+			before := p.upstream.requests()
+			r := p.get("/app/trap-"+how, append(bearer(p.issuer.Mint(nil)), "x-sabotage: "+how)...)
+			assert.Equal(t, 503, r.status)
+			assert.Empty(t, r.body, "the panic's text goes to the log alone")
+			assert.Equal(t, "wasm_fail_stream", p.access("/app/trap-" + how)["details"])
+			assert.Equal(t, before, p.upstream.requests())
+			p.ready()
+		})
+	}
+	assert.GreaterOrEqual(t, p.stat("wasm.sessiongate.vm_reload_success"), 2)
+}
+
+// refusedByMark asks until every thread has skipped the guest, which then is refused by the filter behind.
+func (p *proxy) refusedByMark(ask func() reply) {
+	p.t.Helper()
+	before := p.upstream.requests()
+	seen := 0
+	p.await(patience, "the filter behind refuses", func() bool {
+		r := ask()
+		require.NotEqual(p.t, 200, r.status)
+		if r.status == 403 && strings.Contains(r.body, "RBAC: access denied") {
+			seen++
+		}
+		return seen == 10
+	})
+	assert.Equal(p.t, before, p.upstream.requests(), "nothing reached the upstream")
+}
+
+// failOpen is what an operator may choose against all advice.
+func failOpen(p *proxy, t *testing.T) {
+	p.update(p.policy(nil), both(replacing("FAIL_RELOAD", "FAIL_OPEN"),
+		both(replacing("reload_config: {backoff: {base_interval: 0.1s}}", ""), replacing("vm_id: sessiongate", "vm_id: open"))))
+	p.ready()
+	for range 20 { // both threads
+		p.get("/healthz", "x-sabotage: trap")
+	}
+	p.refusedByMark(func() reply { return p.get("/app", bearer(p.issuer.Mint(nil))...) })
+	p.refusedByMark(func() reply { return p.get("/healthz") })
+}
+
+// capabilities that leave out proxy_on_request_headers make Envoy call the guest for no request.
+func capabilities(p *proxy, t *testing.T) {
+	p.render(p.policy(nil), both(replacing("      vm_config:\n", `      capability_restriction_config:
+        allowed_capabilities: {proxy_log: {}, proxy_on_vm_start: {}, proxy_on_configure: {}, proxy_on_context_create: {}, proxy_get_buffer_bytes: {}}
+      vm_config:
+`), replacing("vm_id: sessiongate", "vm_id: capable")))
+	p.refusedByMark(func() reply { return p.get("/app", bearer(p.issuer.Mint(nil))...) })
+	assert.Contains(t, p.logged(), "every request is refused")
+}
+
+// workerStart is a start that traps on the workers, and not on the main thread: Envoy
+// takes the configuration, and the workers skip the filter.
+func workerStart(p *proxy, t *testing.T) {
+	policy := p.policy(object{"realm": "worker-start-trap"})
+	p.render(policy, replacing("vm_id: sessiongate", "vm_id: workers"))
+	p.refusedByMark(func() reply { return p.get("/app", bearer(p.issuer.Mint(nil))...) })
+
+	// A panic there is not a failed start: the guest refuses, and makes itself anew.
+	policy = p.policy(object{"realm": "worker-start-panic"})
+	p.render(policy, replacing("vm_id: sessiongate", "vm_id: panics"))
+	p.await(patience, "the guest refuses by itself", func() bool {
+		return p.get("/app").reason() == "internal"
+	})
+}
+
+// loop takes a thread away for good; its requests hang and do not pass.
+func loop(p *proxy, t *testing.T) {
+	p.update(p.policy(nil), replacing("vm_id: sessiongate", "vm_id: loops"))
+	p.ready()
+	before := p.upstream.requests()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, "GET", p.url+"/healthz", nil)
+	require.NoError(t, err)
+	req.Header.Set("X-Sabotage", "loop")
+	_, err = once.Do(req)
+	assert.ErrorIs(t, err, context.DeadlineExceeded)
+	assert.Equal(t, before, p.upstream.requests())
+}
