@@ -175,7 +175,7 @@ func checkOrigin(s string) string {
 	if problem != "" {
 		return problem
 	}
-	if strings.IndexAny(rest, "/?#") >= 0 {
+	if strings.ContainsAny(rest, "/?#") {
 		return "has a path, a query or a fragment"
 	}
 	if problem := checkAuthority(rest, secure); problem != "" {
