@@ -140,10 +140,10 @@ func (d *demo) run(ctx context.Context) error {
 // stop ends what was started, the last first, and removes the directory.
 func (d *demo) stop() error {
 	var errs []error
+	d.client.CloseIdleConnections() // a server would wait for those that were never used
 	for i := len(d.stops) - 1; i >= 0; i-- {
 		errs = append(errs, d.stops[i]())
 	}
-	d.client.CloseIdleConnections()
 	if d.dir != "" {
 		errs = append(errs, os.RemoveAll(d.dir))
 	}

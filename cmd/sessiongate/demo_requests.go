@@ -38,7 +38,7 @@ func sawIdentity(h http.Header) map[string]string {
 
 // requests shows what passes and what does not.
 func (d *demo) requests(ctx context.Context, token string) error {
-	d.heading("Requests through the gateway")
+	d.heading("Requests through the gateway, and the identity headers that the upstream saw (→)")
 	// Its second runs out, leeway included, while the others are shown.
 	second := int64(1)
 	expired, err := d.admin.mint(ctx, api.TokenBody{TTL: &second})
@@ -111,20 +111,20 @@ func (d *demo) show(ctx context.Context, name, path, token string, headers []str
 	}
 	d.say("  %-30s  %d  %s%s\n", name, got.status, verdict, mark)
 	if got.identity != nil {
-		d.say("  %30s       upstream saw %s\n", "", identityText(got.identity))
+		d.say("    → %s\n", identityText(got.identity))
 	}
 	return nil
 }
 
 func identityText(identity map[string]string) string {
 	if len(identity) == 0 {
-		return "no identity header"
+		return "none"
 	}
 	var parts []string
 	for _, name := range slices.Sorted(maps.Keys(identity)) {
 		parts = append(parts, name+": "+identity[name])
 	}
-	return strings.Join(parts, ", ")
+	return strings.Join(parts, "  ")
 }
 
 // answer is what came back: from the upstream, or the gateway's refusal.

@@ -61,7 +61,7 @@ func (d *demo) rotate(ctx context.Context, first string) error {
 
 // steps is the life of a key. It returns the old key's tokens.
 func (d *demo) steps(ctx context.Context, l *load, r *demoRotation) (old []string, err error) {
-	if err := d.watch(ctx, l, 2*time.Second, "one key"); err != nil {
+	if err := d.watch(ctx, l, 3*time.Second, "one key"); err != nil {
 		return nil, err
 	}
 	announced := time.Now()
@@ -86,7 +86,7 @@ func (d *demo) steps(ctx context.Context, l *load, r *demoRotation) (old []strin
 	r.Takeover = float64(time.Since(announced).Round(100*time.Millisecond)) / float64(time.Second)
 	d.expect(r.Takeover >= demoCacheAge-0.5, "the announced key signed after %.1f s, before every cache could know it", r.Takeover)
 	d.step(l, "key %s signs; tokens of both keys are in use", short8(r.NewKey))
-	if err := d.watch(ctx, l, 3*time.Second, "tokens of both keys"); err != nil {
+	if err := d.watch(ctx, l, 5*time.Second, "tokens of both keys"); err != nil {
 		return nil, err
 	}
 
@@ -113,7 +113,7 @@ func (d *demo) steps(ctx context.Context, l *load, r *demoRotation) (old []strin
 		return nil, err
 	}
 	d.step(l, "%d unexpired tokens of key %s presented: %d accepted", r.WithdrawnTried, short8(r.OldKey), r.WithdrawnAccepted)
-	return old, d.watch(ctx, l, time.Second, "new key alone")
+	return old, d.watch(ctx, l, 3*time.Second, "new key alone")
 }
 
 // present presents the tokens of the withdrawn key.

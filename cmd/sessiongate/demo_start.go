@@ -35,9 +35,6 @@ func (a *demoAdmin) mint(ctx context.Context, body api.TokenBody) (string, error
 // start starts issuer, upstream and gateway.
 func (d *demo) start(ctx context.Context) error {
 	d.heading("Starting")
-	if !d.live {
-		d.progress("compiling the guest takes some seconds the first time")
-	}
 	log := slog.New(slog.NewTextHandler(d.log, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	jwksURI, err := d.startIssuer(ctx, log)
 	if err != nil {
@@ -48,9 +45,7 @@ func (d *demo) start(ctx context.Context) error {
 		return fmt.Errorf("upstream: %w", err)
 	}
 	d.say("  upstream  %-24s  tells which identity headers it saw\n", upstream)
-	if d.live {
-		d.progress("gateway   compiling the guest …")
-	}
+	d.progress("compiling the guest, which takes some seconds the first time")
 	size, err := d.startGateway(ctx, log, jwksURI, upstream)
 	if err != nil {
 		return fmt.Errorf("gateway: %w", err)
