@@ -2,6 +2,7 @@ package envoy_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -118,16 +119,32 @@ func capabilities(p *proxy, t *testing.T) {
 	assert.Contains(t, p.logged(), "every request is refused")
 }
 
-// workerStart is a start that traps on the workers, and not on the main thread: Envoy
-// takes the configuration, and the workers skip the filter.
+// workerStart is a start that traps on the last threads to start. If the main thread is
+// not among them, Envoy takes the configuration, and those workers skip the filter.
 func workerStart(p *proxy, t *testing.T) {
-	policy := p.policy(object{"realm": "worker-start-trap"})
-	p.render(policy, replacing("vm_id: sessiongate", "vm_id: workers"))
-	p.refusedByMark(func() reply { return p.get("/app", bearer(p.issuer.Mint(nil))...) })
+	const sign = "Failed to configure thread-local Wasm plugin" // the only one there is
+	for i := range 10 {
+		p.update(p.policy(nil), replacing("vm_id: sessiongate", fmt.Sprintf("vm_id: good%d", i)))
+		logged := len(p.logged())
+		p.render(p.policy(object{"realm": "worker-start-trap"}), replacing("vm_id: sessiongate", fmt.Sprintf("vm_id: workers%d", i)))
+		p.await(soon, "the start fails somewhere", func() bool { return strings.Contains(p.logged()[logged:], sign) })
+		before, skipped := p.upstream.requests(), 0
+		for range 40 {
+			r := p.get("/app")
+			require.Contains(t, []int{401, 403}, r.status)
+			if r.status == 403 && strings.Contains(r.body, "RBAC: access denied") {
+				skipped++
+			}
+		}
+		assert.Equal(t, before, p.upstream.requests(), "nothing reached the upstream")
+		if skipped > 0 {
+			break
+		}
+		require.Less(t, i, 9, "no worker skipped the guest")
+	}
 
 	// A panic there is not a failed start: the guest refuses, and makes itself anew.
-	policy = p.policy(object{"realm": "worker-start-panic"})
-	p.render(policy, replacing("vm_id: sessiongate", "vm_id: panics"))
+	p.render(p.policy(object{"realm": "worker-start-panic"}), replacing("vm_id: sessiongate", "vm_id: panics"))
 	p.await(patience, "the guest refuses by itself", func() bool {
 		return p.get("/app").reason() == "internal"
 	})

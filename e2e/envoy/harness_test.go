@@ -91,7 +91,7 @@ func start(t *testing.T, s setup) *proxy {
 	config := p.write("envoy.yaml", p.example())
 	p.render(p.setup.policy, nil)
 	p.cmd = exec.Command(binary(t, s.version), "-c", config, "--concurrency", "2", "--use-dynamic-base-id",
-		"--admin-address-path", filepath.Join(p.dir, "admin"), "--log-level", "warning", "--component-log-level", "wasm:info")
+		"--admin-address-path", filepath.Join(p.dir, "admin"), "--file-flush-interval-msec", "50", "--log-level", "warning", "--component-log-level", "wasm:info")
 	p.cmd.Dir = p.dir
 	out, err := p.cmd.StdoutPipe()
 	require.NoError(t, err)

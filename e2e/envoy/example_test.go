@@ -1,0 +1,78 @@
+package envoy_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// TestOldestVersion loads the guest and the example into the oldest Envoy that they are for.
+func TestOldestVersion(t *testing.T) {
+	p := start(t, setup{version: "1.36.2"})
+	p.ready()
+	t.Run("accepts", p.on(accepts))
+	t.Run("refuses", p.on(refuses))
+	t.Run("spoofing", p.on(spoofing))
+	t.Run("observation", p.on(observation))
+}
+
+// inline is the example with the filter in envoy.yaml itself: Envoy's validation mode
+// does not look at ECDS resources.
+func inline(p *proxy, policy object) string {
+	text := p.read("envoy.yaml")
+	head := p.read("filter.head.yaml")
+	_, filter, ok := strings.Cut(head, "  typed_config:\n")
+	require.True(p.t, ok)
+	filter = "            typed_config:\n" + indent(strings.Replace(filter, "proxywasm.wasm", must(p.t, built[""]), 1)+"          "+string(marshal(policy))+"\n", 10)
+	start := strings.Index(text, "            config_discovery:\n")
+	end := strings.Index(text, "          # Envoy can skip")
+	require.True(p.t, start > 0 && end > start)
+	return text[:start] + filter + text[end:]
+}
+
+func indent(text string, n int) (out string) {
+	for line := range strings.Lines(text) {
+		out += strings.Repeat(" ", n) + line
+	}
+	return out
+}
+
+func must(t *testing.T, f func() (string, error)) string {
+	t.Helper()
+	s, err := f()
+	require.NoError(t, err)
+	return s
+}
+
+// The examples pass Envoy's own validation, which configures the guest; a policy with a fault does not.
+func TestValidate(t *testing.T) {
+	p := &proxy{t: t, dir: t.TempDir()}
+	policy, err := os.ReadFile("../../examples/envoy/policy.json")
+	require.NoError(t, err)
+	validate := func(text string) (string, error) {
+		out, err := exec.Command(binary(t, ""), "--mode", "validate", "-c", p.write("envoy.yaml", text)).CombinedOutput()
+		return string(out), err
+	}
+	good := inline(p, object{"PLACE": 1})
+	good = strings.Replace(good, `{"PLACE":1}`, strings.Join(strings.Fields(string(policy)), " "), 1)
+	out, err := validate(good)
+	require.NoError(t, err, out)
+	assert.Contains(t, out, "OK")
+	out, err = validate(strings.Replace(good, `"ES256"`, `"none"`, 1))
+	assert.Error(t, err)
+	assert.Contains(t, out, "configuration: /policy/issuers/0/algorithms/0: ")
+	out, err = validate(p.read("jwt_authn.yaml"))
+	require.NoError(t, err, out)
+
+	p.write("filter.yaml", "")
+	cmd := exec.Command(binary(t, ""), "--mode", "validate", "-c", p.write("envoy.yaml", p.read("envoy.yaml")))
+	cmd.Dir = p.dir
+	text, err := cmd.CombinedOutput()
+	require.NoError(t, err, string(text))
+	assert.FileExists(t, filepath.Join(p.dir, "filter.yaml"))
+}
