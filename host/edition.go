@@ -263,6 +263,9 @@ func (e *edition) install(ctx context.Context, issuer int, document []byte, conf
 	return nil
 }
 
+// confirmedAt is when the set in force was last known to be the issuer's.
+func (e *edition) confirmedAt(issuer int) int64 { return e.keys.Load().sets[issuer].confirmedAt }
+
 // confirm puts the set in force anew.
 func (e *edition) confirm(issuer int, confirmedAt int64) {
 	e.replacing.Lock()

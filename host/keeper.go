@@ -76,6 +76,10 @@ func (e *edition) firstAttempts(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 	}
+	// What was tried in time does not count for a caller who has given up.
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	return nil
 }
 
@@ -89,7 +93,13 @@ func (k *keeper) run(ctx context.Context) {
 		k.mu.Lock()
 		order, due := k.refresh.Poll(now)
 		next := k.refresh.Next()
+		confirmed, installed := k.refresh.Snapshot().ConfirmedAt, k.installed
 		k.mu.Unlock()
+		if installed && confirmed < k.edition.confirmedAt(k.issuer) {
+			// The clock was set back. A confirmation in the future would keep the
+			// keys alive for longer than their bound.
+			k.edition.confirm(k.issuer, confirmed)
+		}
 		if due {
 			k.carryOut(ctx, order)
 			tried()

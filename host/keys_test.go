@@ -84,6 +84,23 @@ func TestKeysOutageLater(t *testing.T) {
 	becomes(t, h, issuer.Mint(nil), verdict.None)
 }
 
+// A clock that was ahead when the keys were confirmed, and is set back while the
+// issuer is down, does not make them live longer.
+func TestKeysClockSetBack(t *testing.T) {
+	issuer := hosttest.NewIssuer(t)
+	c := newClock()
+	c.advance(10 * time.Hour)
+	issuer.SetNow(c.now)
+	h := start(t, host.Config{Now: c.now, Policy: document(t, issuer, func(issuer, _ map[string]any) { issuer["max_stale"] = 3600 })})
+	require.NoError(t, verifies(h, issuer.Mint(nil)))
+	issuer.SetDown(true)
+	c.advance(-10 * time.Hour)
+	require.Eventually(t, func() bool { return metric(t, h, "sessiongate_keys_age_seconds", issuer.URL()) == 0 }, soon, 5*time.Millisecond)
+	require.NoError(t, verifies(h, issuer.Mint(nil)))
+	c.advance(time.Hour + time.Millisecond)
+	require.ErrorIs(t, verifies(h, issuer.Mint(nil)), verdict.KeysStale)
+}
+
 func TestKeysBadUpdate(t *testing.T) {
 	issuer := hosttest.NewIssuer(t)
 	var body atomic.Value

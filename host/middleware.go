@@ -89,7 +89,7 @@ func (h *Host) filterHTTP(r *http.Request) (verdict.Decision, error) {
 		return refusal(r.Method, r.Header.Get("Content-Type")), h.failed(callFilter, err)
 	}
 	q := &w.request
-	q.Method, q.Host, q.Scheme, q.Path = r.Method, r.Host, "http", target(r.URL)
+	q.Method, q.Host, q.Scheme, q.Path = r.Method, r.Host, "http", target(r)
 	if r.TLS != nil {
 		q.Scheme = "https"
 	}
@@ -114,7 +114,11 @@ func (h *Host) filterHTTP(r *http.Request) (verdict.Decision, error) {
 // target is the request target as next will see it: handlers and proxies go by the
 // URL, which somebody before us may have rewritten, and whose path keeps the
 // client's spelling.
-func target(u *url.URL) string {
+func target(r *http.Request) string {
+	u := r.URL
+	if r.Method == http.MethodConnect && u.Path == "" {
+		return r.Host // a tunnel to an authority (RFC 9110 section 9.3.6) has no path to judge by
+	}
 	if u.Opaque != "" {
 		return u.Opaque // no path at all; the guest says so
 	}

@@ -220,6 +220,9 @@ func TestHandlerRefuses(t *testing.T) {
 		assert.Equal(t, 400, resp.StatusCode, path)
 		assert.Contains(t, body, `"code":"bad_path"`, path)
 	}
+	resp, body = get("CONNECT h:1 HTTP/1.1\nHost: h:1\nConnection: close\n\n")
+	assert.Equal(t, 400, resp.StatusCode, "a tunnel has no path")
+	assert.Contains(t, body, `"code":"bad_path"`)
 	resp, _ = get("GET http://evil.example/x HTTP/1.1\nHost: h\nConnection: close\n\n")
 	assert.Equal(t, 401, resp.StatusCode, "absolute form")
 }
