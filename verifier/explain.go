@@ -180,7 +180,7 @@ func showDate(d date, now int64) string {
 	if !d.set {
 		return "absent"
 	}
-	return formatMillis(d.at) + ", " + ago(d.at, now)
+	return FormatTime(d.at) + ", " + ago(d.at, now)
 }
 
 func ago(at, now int64) string {

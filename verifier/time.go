@@ -95,9 +95,9 @@ func floorDiv(a, b int64) int64 {
 	return q
 }
 
-// formatMillis writes Unix milliseconds as a UTC date-time of RFC 3339, without
+// FormatTime writes Unix milliseconds as a UTC date-time of RFC 3339, without
 // the fraction; beyond the years 0 to 9999, as a plain number.
-func formatMillis(ms int64) string {
+func FormatTime(ms int64) string {
 	seconds := floorDiv(ms, 1000)
 	days := floorDiv(seconds, 86400)
 	if days < -719528 || days > 2932896 {

@@ -19,8 +19,8 @@ func TestDatesAgreeWithPackageTime(t *testing.T) {
 		if !ok || got != at.Unix()*1000 {
 			t.Fatalf("%s: %d %v", text, got, ok)
 		}
-		if at.Location() == time.UTC && formatMillis(got+r.Int64N(1000)) != text {
-			t.Fatalf("%s: %s", text, formatMillis(got))
+		if at.Location() == time.UTC && FormatTime(got+r.Int64N(1000)) != text {
+			t.Fatalf("%s: %s", text, FormatTime(got))
 		}
 	}
 	for day := first; !day.After(last); day = day.AddDate(0, 0, 1) {
@@ -34,9 +34,9 @@ func TestDatesAgreeWithPackageTime(t *testing.T) {
 			check(zoned)
 		}
 	}
-	assert.Equal(t, "253402300800000 ms", formatMillis(253402300800000))
-	assert.Equal(t, "-62167219200001 ms", formatMillis(-62167219200001))
-	assert.Equal(t, "0000-01-01T00:00:00Z", formatMillis(-62167219200000))
+	assert.Equal(t, "253402300800000 ms", FormatTime(253402300800000))
+	assert.Equal(t, "-62167219200001 ms", FormatTime(-62167219200001))
+	assert.Equal(t, "0000-01-01T00:00:00Z", FormatTime(-62167219200000))
 }
 
 // What package time refuses, or reads as another instant, so do we; leap seconds,

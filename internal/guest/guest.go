@@ -139,10 +139,10 @@ func (g *Guest) Refusal() (issuer int, kid []byte) { return g.filter.Refusal() }
 
 // Explain judges one token and tells of every check, that of the clock first.
 func (g *Guest) Explain(token string, now int64) []verifier.Check {
-	clock := verifier.Check{Name: "clock", Detail: strconv.FormatInt(now, 10) + " ms"}
+	clock := verifier.Check{Name: "clock", Detail: verifier.FormatTime(now)}
 	if now < g.floor {
 		clock.Reason = verdict.ClockUnusable
-		clock.Detail += ", earlier than " + strconv.FormatInt(g.floor, 10)
+		clock.Detail += ", earlier than " + verifier.FormatTime(g.floor)
 	}
 	return append([]verifier.Check{clock}, g.filter.Verifier().Explain(token, now)...)
 }

@@ -13,7 +13,6 @@
 //	409 rotation_unsafe       the rotation contract forbids it before safe_at
 //	409 session_over, wrong_state, changed, last_operator, no_signing_key, token_too_large
 //	413 too_large             the body is over its bound
-//	415 unsupported_media_type
 //	421 host_not_allowed      the Host header names another host (DNS rebinding)
 //	500 internal              details are in the log
 //	500 not_durable           an emergency withdrawal holds, but is not in the database yet
