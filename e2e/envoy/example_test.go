@@ -6,9 +6,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v3"
+
+	"sessiongate/verifier/policy"
 )
 
 // TestOldestVersion loads the guest and the example into the oldest Envoy that they are for.
@@ -75,4 +79,52 @@ func TestValidate(t *testing.T) {
 	text, err := cmd.CombinedOutput()
 	require.NoError(t, err, string(text))
 	assert.FileExists(t, filepath.Join(p.dir, "filter.yaml"))
+}
+
+// TestJWTAuthn holds what examples/envoy/README.md says about Envoy's own filter.
+func TestJWTAuthn(t *testing.T) {
+	p := start(t, setup{file: "jwt_authn.yaml", edit: func(text string) string {
+		text = strings.ReplaceAll(text, "audiences: [example]", "audiences: [test]")
+		return strings.ReplaceAll(text, "cache_duration: 300s", "cache_duration: 1s")
+	}})
+	token := p.issuer.Mint(object{"roles": []string{"dev", "ops"}})
+	p.await(soon, "keys are there", func() bool { return p.get("/app", bearer(token)...).status == 200 })
+	r := p.get("/app", append(bearer(token), "x-user-id: evil")...)
+	assert.Equal(t, []string{"user_1"}, r.saw.Header["X-User-Id"])
+	assert.Equal(t, 401, p.get("/app").status)
+	assert.Equal(t, 403, p.get("/admin", bearer(token)...).status)
+	assert.Equal(t, 200, p.get("/admin", bearer(p.issuer.Mint(object{"permissions": []string{"admin"}}))...).status)
+
+	r = p.get("/app", bearer(token)...)
+	assert.Equal(t, []string{"WyJkZXYiLCJvcHMiXQ=="}, r.saw.Header["X-User-Roles"], "a list is base64 of JSON")
+	p.issuer.Rotate("RS256")
+	p.await(soon, "a key of another algorithm is taken", func() bool { return p.get("/app", bearer(p.issuer.Mint(nil))...).status == 200 })
+	r = p.get("/app", bearer("x.y.z")...)
+	assert.Equal(t, "Jwt header is an invalid Base64url encoded", r.body)
+	p.issuer.SetDown(true)
+	time.Sleep(5 * time.Second)
+	assert.Equal(t, 200, p.get("/app", bearer(token)...).status, "keys do not age")
+}
+
+// The manifests for Istio are not run, but what can be held against the example is.
+func TestIstioManifests(t *testing.T) {
+	read := func(name string) (v struct {
+		Spec struct {
+			PluginConfig  object `yaml:"pluginConfig"`
+			ConfigPatches []struct {
+				Patch struct{ Value object }
+			} `yaml:"configPatches"`
+		}
+	}) {
+		text, err := os.ReadFile("../../examples/istio/" + name)
+		require.NoError(t, err)
+		require.NoError(t, yaml.Unmarshal(text, &v))
+		return v
+	}
+	_, err := policy.Parse(marshal(read("wasmplugin.yaml").Spec.PluginConfig), "envoy")
+	require.NoError(t, err)
+	rules := marshal(read("mark.yaml").Spec.ConfigPatches[0].Patch.Value["typed_config"])
+	assert.JSONEq(t, `{"@type": "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC", "rules": {"action": "ALLOW", "policies": {"passed": {
+		"permissions": [{"any": true}], "principals": [{"filter_state": {"key": "wasm.gate", "string_match": {"exact": "pass"}}}]}}}}`, string(rules))
+	assert.Contains(t, (&proxy{t: t}).read("envoy.yaml"), "principals: [{filter_state: {key: wasm.gate, string_match: {exact: pass}}}]")
 }

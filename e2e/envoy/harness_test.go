@@ -12,12 +12,14 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -58,6 +60,7 @@ func build(tags string) (string, error) {
 // setup is how an Envoy differs from the example.
 type setup struct {
 	version string              // default: version
+	file    string              // default: envoy.yaml
 	guest   string              // build tag
 	edit    func(string) string // of envoy.yaml
 	filter  func(string) string // of filter.yaml, before the policy
@@ -74,6 +77,7 @@ type proxy struct {
 	admin    string // URL
 	url      string // of the listener
 	issuer   *hosttest.Issuer
+	front    *front // of the issuer: what the cluster leads to
 	upstream *upstream
 
 	mu      sync.Mutex
@@ -85,6 +89,7 @@ type proxy struct {
 func start(t *testing.T, s setup) *proxy {
 	t.Helper()
 	p := &proxy{t: t, setup: s, dir: t.TempDir(), exited: make(chan struct{}), issuer: hosttest.NewIssuer(t), upstream: newUpstream(t)}
+	p.front = newFront(t, p.issuer)
 	if p.setup.policy == nil {
 		p.setup.policy = p.policy(nil)
 	}
@@ -149,7 +154,11 @@ func binary(t *testing.T, v string) string {
 // example is examples/envoy/envoy.yaml with other addresses, and an upstream that
 // gets the protocol that the client speaks.
 func (p *proxy) example() string {
-	text := p.read("envoy.yaml")
+	file := "envoy.yaml"
+	if p.setup.file != "" {
+		file = p.setup.file
+	}
+	text := p.read(file)
 	swap := func(old, new string, n int) {
 		require.Contains(p.t, text, old)
 		text = strings.Replace(text, old, new, n)
@@ -158,7 +167,7 @@ func (p *proxy) example() string {
 	swap("port_value: 10000", "port_value: 0", 1)
 	swap("port_value: 9000", "port_value: 0", 1)
 	swap("port_value: 9000", "port_value: "+portOf(p.upstream.URL), 1)
-	swap("port_value: 8080", "port_value: "+portOf(p.issuer.URL()), 1)
+	swap("port_value: 8080", "port_value: "+portOf(p.front.URL), 1)
 	swap("  - name: upstream\n    connect_timeout: 1s\n", `  - name: upstream
     connect_timeout: 1s
     typed_extension_protocol_options:
@@ -166,6 +175,9 @@ func (p *proxy) example() string {
         "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
         use_downstream_protocol_config: {http_protocol_options: {}, http2_protocol_options: {}}
 `, 1)
+	if file == "jwt_authn.yaml" {
+		text = strings.ReplaceAll(text, "http://127.0.0.1:8080", p.issuer.URL())
+	}
 	if p.setup.edit != nil {
 		text = p.setup.edit(text)
 	}
@@ -259,7 +271,7 @@ func (p *proxy) update(policy object, edit func(string) string) {
 	policy["policy"].(object)["realm"] = realm
 	p.render(policy, edit)
 	seen := 0
-	p.await(patience, "the update is in force", func() bool {
+	p.await(soon, "the update is in force", func() bool {
 		r := p.get("/app")
 		if !strings.Contains(r.header.Get("Www-Authenticate"), realm) {
 			seen = 0
@@ -361,6 +373,46 @@ func (p *proxy) stat(name string) (n int) {
 	}
 	return n
 }
+
+// front stands before an issuer and spoils its answers when it is told to.
+type front struct {
+	*httptest.Server
+	mode atomic.Pointer[string]
+}
+
+func newFront(t *testing.T, issuer *hosttest.Issuer) *front {
+	target, err := url.Parse(issuer.URL())
+	require.NoError(t, err)
+	pass := httputil.NewSingleHostReverseProxy(target)
+	f := new(front)
+	f.spoil("")
+	f.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch *f.mode.Load() {
+		case "slow": // over the guest's five seconds
+			select {
+			case <-r.Context().Done():
+			case <-time.After(7 * time.Second):
+			}
+			pass.ServeHTTP(w, r)
+		case "garbage":
+			_, _ = io.WriteString(w, "<html>hello</html>")
+		case "empty":
+			_, _ = io.WriteString(w, `{"keys":[]}`)
+		case "redirect":
+			http.Redirect(w, r, "/.well-known/jwks.json?redirected", http.StatusFound)
+		case "huge":
+			_, _ = w.Write(append(bytes.Repeat([]byte(" "), 1<<20), issuer.KeySet()...))
+		case "hangs up":
+			panic(http.ErrAbortHandler)
+		default:
+			pass.ServeHTTP(w, r)
+		}
+	}))
+	t.Cleanup(func() { f.CloseClientConnections(); f.Close() })
+	return f
+}
+
+func (f *front) spoil(mode string) { f.mode.Store(&mode) }
 
 // upstream answers with what it saw.
 type upstream struct {

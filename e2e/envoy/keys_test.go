@@ -86,6 +86,27 @@ func keys(p *proxy, t *testing.T) {
 		p.issuer.SetDown(false)
 		p.everywhere(soon, "", mint)
 	})
+	p.update(p.policy(nil), nil)
+	for _, mode := range []string{"slow", "garbage", "empty", "redirect", "huge", "hangs up"} {
+		t.Run(mode, func(t *testing.T) {
+			// Keys that are there stay; where there are none, nothing passes.
+			p.everywhere(soon, "", mint)
+			p.front.spoil(mode)
+			defer p.front.spoil("")
+			failed := p.stat("wasmcustom.sessiongate_fetches.outcome=failed") + p.stat("wasmcustom.sessiongate_fetches.outcome=rejected")
+			p.await(soon, "it has failed twice", func() bool {
+				require.Equal(t, 200, p.get("/app", bearer(mint())...).status)
+				return p.stat("wasmcustom.sessiongate_fetches.outcome=failed")+p.stat("wasmcustom.sessiongate_fetches.outcome=rejected") >= failed+2
+			})
+			p.update(p.policy(nil, "jwks_uri", p.issuer.JWKSURL()+"?"+mode[:4]), nil)
+			for range 10 {
+				require.Equal(t, "keys_unavailable", p.get("/app", bearer(mint())...).reason())
+				time.Sleep(100 * time.Millisecond)
+			}
+			p.front.spoil("")
+			p.everywhere(soon, "", mint)
+		})
+	}
 	t.Run("a cluster that is not there", func(t *testing.T) {
 		policy := p.policy(nil, "jwks_uri", p.issuer.JWKSURL()+"?cluster")
 		policy["host"] = object{"envoy": object{"clusters": object{p.issuer.URL(): "nobody"}}}
