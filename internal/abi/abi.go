@@ -41,12 +41,13 @@ const (
 	CallUpdateRevocations Call = 8 // StatusUnsupported in this version
 
 	// Only in guests built with the tag sgtest, to prove what cannot be reached otherwise.
-	CallTestJWS   Call = 1001 // signature and header alone, any payload
-	CallTestRaw   Call = 1002 // a raw signature under the first key
-	CallTestPanic Call = 1003
-	CallTestTrap  Call = 1004
-	CallTestLoop  Call = 1005
-	CallTestGrow  Call = 1006 // takes memory until there is none
+	CallTestJWS    Call = 1001 // signature and header alone, any payload
+	CallTestRaw    Call = 1002 // a raw signature under the first key
+	CallTestPanic  Call = 1003
+	CallTestTrap   Call = 1004
+	CallTestLoop   Call = 1005
+	CallTestGrow   Call = 1006 // takes memory until there is none
+	CallTestDefect Call = 1007 // the next request or token meets a defect of the guest
 )
 
 // Status is the first byte of every output.

@@ -7,6 +7,7 @@ import (
 	"sessiongate/jwks"
 	"sessiongate/verdict"
 	"sessiongate/verifier"
+	"sessiongate/verifier/filter"
 )
 
 // testCall serves the calls that prove what no shipped guest may offer: a look at
@@ -41,6 +42,9 @@ func (c *Calls) testCall(number abi.Call, in []byte, now int64) []byte {
 			reason = verdict.None
 		}
 		return append(c.status(abi.StatusOK), byte(reason))
+	case abi.CallTestDefect:
+		c.Guest.filter = new(filter.Filter) // one that nothing was put into
+		return c.status(abi.StatusOK)
 	case abi.CallTestPanic:
 		panic("asked for")
 	case abi.CallTestTrap:
