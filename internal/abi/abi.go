@@ -39,6 +39,9 @@ const (
 	CallExplain           Call = 6
 	CallStats             Call = 7
 	CallUpdateRevocations Call = 8 // StatusUnsupported in this version
+	CallRefresh           Call = 9 // what is to be fetched now, by the state machine in the guest
+	CallRefreshed         Call = 10
+	CallUnknownKey        Call = 11
 
 	// Only in guests built with the tag sgtest, to prove what cannot be reached otherwise.
 	CallTestJWS    Call = 1001 // signature and header alone, any payload
@@ -139,6 +142,58 @@ func DecodeUpdateKeys(src string) (UpdateKeys, error) {
 	u := UpdateKeys{Issuer: r.uint32(), ConfirmedAt: r.int64(), Document: r.string()}
 	if !r.done() {
 		return UpdateKeys{}, ErrEncoding
+	}
+	return u, nil
+}
+
+// Refreshed is the input of CallRefreshed: how a fetch ended.
+type Refreshed struct {
+	Issuer       uint32 // of the order
+	ID           uint32 // of the order
+	Status       uint32 // of the HTTP response; 0: there was none, for whatever cause
+	ETag         string // the response's header fields, empty if absent
+	CacheControl string
+	Age          string
+	Document     string // the body of a 200
+}
+
+// UnknownKey is the input of CallUnknownKey: a Hint after verdict.UnknownKey.
+type UnknownKey struct {
+	Issuer uint32 // index in the plan
+	KeyID  string
+}
+
+// Append encodes f.
+func (f *Refreshed) Append(dst []byte) []byte {
+	dst = appendUint32(appendUint32(appendUint32(dst, f.Issuer), f.ID), f.Status)
+	for _, s := range [...]string{f.ETag, f.CacheControl, f.Age, f.Document} {
+		dst = appendString(dst, s)
+	}
+	return dst
+}
+
+// DecodeRefreshed is the inverse of Append.
+func DecodeRefreshed(src string) (Refreshed, error) {
+	r := reader{rest: src}
+	f := Refreshed{Issuer: r.uint32(), ID: r.uint32(), Status: r.uint32(),
+		ETag: r.string(), CacheControl: r.string(), Age: r.string(), Document: r.string()}
+	if !r.done() {
+		return Refreshed{}, ErrEncoding
+	}
+	return f, nil
+}
+
+// Append encodes u.
+func (u *UnknownKey) Append(dst []byte) []byte {
+	return appendString(appendUint32(dst, u.Issuer), u.KeyID)
+}
+
+// DecodeUnknownKey is the inverse of Append.
+func DecodeUnknownKey(src string) (UnknownKey, error) {
+	r := reader{rest: src}
+	u := UnknownKey{Issuer: r.uint32(), KeyID: r.string()}
+	if !r.done() {
+		return UnknownKey{}, ErrEncoding
 	}
 	return u, nil
 }

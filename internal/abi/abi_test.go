@@ -56,6 +56,20 @@ func TestUpdateKeys(t *testing.T) {
 	everyCut(t, want.Append(nil), func(s string) error { _, err := abi.DecodeUpdateKeys(s); return err })
 }
 
+func TestRefreshed(t *testing.T) {
+	want := abi.Refreshed{Issuer: 1, ID: 2, Status: 200, ETag: `"a"`, CacheControl: "max-age=60", Age: "5", Document: `{"keys":[]}`}
+	got, err := abi.DecodeRefreshed(string(want.Append(nil)))
+	require.NoError(t, err)
+	assert.Equal(t, want, got)
+	everyCut(t, want.Append(nil), func(s string) error { _, err := abi.DecodeRefreshed(s); return err })
+
+	unknown := abi.UnknownKey{Issuer: 3, KeyID: "kid"}
+	back, err := abi.DecodeUnknownKey(string(unknown.Append(nil)))
+	require.NoError(t, err)
+	assert.Equal(t, unknown, back)
+	everyCut(t, unknown.Append(nil), func(s string) error { _, err := abi.DecodeUnknownKey(s); return err })
+}
+
 func TestRequest(t *testing.T) {
 	requests := []abi.Request{
 		{Method: "GET", Scheme: "https", Host: "h:8443", Path: "/p?q", Headers: []verdict.Field{{Name: "cookie", Value: "a=b"}, {Name: "cookie", Value: ""}}},
@@ -153,6 +167,8 @@ func FuzzDecode(f *testing.F) {
 	f.Add(c.Append(nil))
 	f.Add(u.Append(nil))
 	f.Add(q.Append(nil))
+	r := abi.Refreshed{Issuer: 1, ID: 2, Status: 304, ETag: "e"}
+	f.Add(r.Append(nil))
 	f.Add(abi.AppendAccepted(nil, &principal))
 	f.Add(abi.AppendRefused(nil, verdict.UnknownKey, 1, []byte("kid")))
 	for _, d := range decisions {
@@ -169,6 +185,10 @@ func FuzzDecode(f *testing.F) {
 		same(err, func() []byte { return c.Append(nil) })
 		u, err := abi.DecodeUpdateKeys(in)
 		same(err, func() []byte { return u.Append(nil) })
+		r, err := abi.DecodeRefreshed(in)
+		same(err, func() []byte { return r.Append(nil) })
+		k, err := abi.DecodeUnknownKey(in)
+		same(err, func() []byte { return k.Append(nil) })
 		var q abi.Request
 		same(q.Decode(in), func() []byte { return q.Append(nil) })
 		v, err := abi.DecodeVerified(in)
@@ -195,7 +215,8 @@ func TestDocumentation(t *testing.T) {
 		assert.Contains(t, text, fmt.Sprintf("| %d | `%s` |", r, r.String()))
 	}
 	for name, number := range map[string]abi.Call{"plan": abi.CallPlan, "configure": abi.CallConfigure, "update keys": abi.CallUpdateKeys, "verify": abi.CallVerify,
-		"filter": abi.CallFilter, "explain": abi.CallExplain, "stats": abi.CallStats, "update revocations": abi.CallUpdateRevocations} {
+		"filter": abi.CallFilter, "explain": abi.CallExplain, "stats": abi.CallStats, "update revocations": abi.CallUpdateRevocations,
+		"refresh": abi.CallRefresh, "refreshed": abi.CallRefreshed, "unknown key": abi.CallUnknownKey} {
 		assert.Contains(t, text, fmt.Sprintf("%d `%s`", number, name))
 	}
 	for _, export := range []string{abi.ExportVersion, abi.ExportBuffer, abi.ExportCall} {

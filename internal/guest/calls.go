@@ -15,6 +15,7 @@ type Calls struct {
 	BuildSeconds string
 
 	guard   Guard
+	sources []*source // that are fetched
 	request abi.Request
 	head    filter.Request
 	in, out []byte
@@ -64,7 +65,7 @@ func (c *Calls) dispatch(number abi.Call, length uint32, now int64) []byte {
 		return c.configure(number, string(in))
 	case abi.CallStats:
 		return c.keep(c.AppendStats(c.status(abi.StatusOK)))
-	case abi.CallUpdateKeys, abi.CallVerify, abi.CallFilter, abi.CallExplain:
+	case abi.CallUpdateKeys, abi.CallVerify, abi.CallFilter, abi.CallExplain, abi.CallRefresh, abi.CallRefreshed, abi.CallUnknownKey:
 		if !c.Configured() {
 			return c.status(abi.StatusNotConfigured)
 		}
@@ -78,6 +79,12 @@ func (c *Calls) dispatch(number abi.Call, length uint32, now int64) []byte {
 		return c.keep(AppendChecks(c.status(abi.StatusOK), c.Explain(string(in), now)))
 	case abi.CallVerify:
 		return c.verify(in, now)
+	case abi.CallRefresh:
+		return c.refresh(now)
+	case abi.CallRefreshed:
+		return c.refreshed(string(in), now)
+	case abi.CallUnknownKey:
+		return c.unknownKey(string(in), now)
 	}
 	return c.filterRequest(string(in), now)
 }
@@ -99,7 +106,9 @@ func (c *Calls) configure(number abi.Call, in string) []byte {
 		for i, s := range v.Secrets {
 			secrets[i] = Secret{Issuer: int(s.Issuer), Value: []byte(s.Value)}
 		}
-		p, fault = c.Configure(v.Kind, []byte(v.Policy), v.ClockFloor, secrets)
+		if p, fault = c.Configure(v.Kind, []byte(v.Policy), v.ClockFloor, secrets); fault == nil {
+			c.sources = newSources(p)
+		}
 	}
 	if fault != nil {
 		return c.keep(AppendFaults(c.status(abi.StatusFaults), fault))

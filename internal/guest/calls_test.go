@@ -231,7 +231,7 @@ func TestCallsRefuseNonsense(t *testing.T) {
 		status, _ := c.do(t, number, []byte{1, 2, 3}, now)
 		assert.Equal(t, abi.StatusBadInput, status)
 	}
-	for _, number := range []abi.Call{0, abi.CallUpdateRevocations, 9, abi.CallTestPanic, 1<<32 - 1} {
+	for _, number := range []abi.Call{0, abi.CallUpdateRevocations, 12, abi.CallTestPanic, 1<<32 - 1} {
 		status, _ := c.do(t, number, nil, now)
 		assert.Equal(t, abi.StatusUnsupported, status)
 	}

@@ -114,13 +114,17 @@ func AppendUpdated(dst []byte, usable int, skipped []jwks.Skipped) []byte {
 	o := object{dst: dst}
 	o.open()
 	o.int("usable", int64(usable))
-	o.list("skipped", len(skipped), func(i int) {
-		o.int("index", int64(skipped[i].Index))
-		o.string("kid", skipped[i].KeyID)
-		o.string("why", skipped[i].Why)
-	})
+	o.skipped(skipped)
 	o.close()
 	return o.dst
+}
+
+func (o *object) skipped(keys []jwks.Skipped) {
+	o.list("skipped", len(keys), func(i int) {
+		o.int("index", int64(keys[i].Index))
+		o.string("kid", keys[i].KeyID)
+		o.string("why", keys[i].Why)
+	})
 }
 
 // AppendChecks writes an explanation.
