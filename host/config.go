@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"runtime"
 	"time"
+
+	"sessiongate/internal/keyfetch"
 )
 
 // Config says what a Host runs and how. Module and one of Policy and PolicyFile
@@ -103,7 +105,7 @@ func (c *Config) complete() error {
 		c.WatchInterval = time.Second
 	}
 	if c.Transport == nil {
-		c.Transport = newTransport()
+		c.Transport = keyfetch.NewTransport()
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

@@ -14,6 +14,7 @@ import (
 
 	"sessiongate/internal/abi"
 	"sessiongate/internal/engine"
+	"sessiongate/internal/keyfetch"
 )
 
 // edition is one module with one policy: what Swap puts in force as a whole. Its
@@ -104,7 +105,7 @@ func (e *edition) configure(ctx context.Context, i *engine.Instance) error {
 		if s.Keys != sourceURI && s.Keys != sourceDiscovery {
 			continue
 		}
-		if err := checkURL(s.Location); err != nil {
+		if err := keyfetch.CheckURL(s.Location); err != nil {
 			faults = append(faults, Fault{Path: fmt.Sprintf("/policy/issuers/%d", n), Problem: err.Error()})
 		}
 	}

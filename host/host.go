@@ -21,6 +21,7 @@ import (
 
 	"sessiongate/internal/abi"
 	"sessiongate/internal/engine"
+	"sessiongate/internal/keyfetch"
 	"sessiongate/verdict"
 )
 
@@ -110,8 +111,8 @@ func (h *Host) Close() error {
 	}
 	e.retire()
 	h.retiring.Wait()
-	if t, ours := h.config.Transport.(*transport); ours {
-		t.close()
+	if t, ours := h.config.Transport.(*keyfetch.Transport); ours {
+		t.Close()
 	}
 	return h.engine.Close()
 }

@@ -2,11 +2,13 @@ package host
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"sync"
 	"time"
 
 	"sessiongate/internal/abi"
+	"sessiongate/internal/keyfetch"
 	"sessiongate/jwks"
 	"sessiongate/verdict"
 )
@@ -17,7 +19,7 @@ type keeper struct {
 	edition *edition
 	issuer  int
 	source  source
-	fetcher fetcher
+	fetcher keyfetch.Fetcher
 	kids    chan string   // unknown ones, as the guest reports them
 	tried   chan struct{} // closed after the first attempt
 
@@ -28,15 +30,14 @@ type keeper struct {
 	problem string // logged last, so that it is not logged again
 }
 
-// fetcher carries out an order. The error says why an answer is jwks.FetchFailed.
-type fetcher interface {
-	fetch(ctx context.Context, o jwks.Order) (jwks.Answer, error)
-}
-
 const (
 	longestSleep = time.Second // between looks at a clock that somebody may set
 	kidsQueued   = 16
-	fileInterval = 1000 // milliseconds between looks at a key file
+)
+
+var (
+	errBadUpdate = errors.New("document is no key set with a usable key")
+	errFuture    = errors.New("file says that it was confirmed at a time that is yet to come")
 )
 
 // startKeepers starts one keeper for each source that has to be asked.
@@ -45,15 +46,15 @@ func (e *edition) startKeepers(ctx context.Context, old *edition) {
 	for i, s := range e.plan.Issuers {
 		k := &keeper{edition: e, issuer: i, source: s, kids: make(chan string, kidsQueued), tried: make(chan struct{})}
 		bounds := jwks.RefreshConfig{MaxStale: s.MaxStale, Cooldown: s.Cooldown}
-		client := e.host.client()
+		client := keyfetch.NewClient(e.host.config.Transport)
 		switch s.Keys {
 		case sourceURI:
-			k.fetcher = &uriFetcher{client: client, uri: s.Location}
+			k.fetcher = keyfetch.URI(client, s.Location)
 		case sourceDiscovery:
-			k.fetcher = &discoveryFetcher{client: client, metadata: s.Location, issuer: s.Issuer}
+			k.fetcher = keyfetch.Discovery(client, s.Location, s.Issuer)
 		case sourceFile:
-			k.fetcher = &fileFetcher{path: s.Location}
-			bounds.Cooldown, bounds.Backoff = fileInterval, fileInterval
+			k.fetcher = keyfetch.File(s.Location)
+			bounds.Cooldown, bounds.Backoff = keyfetch.FileInterval, keyfetch.FileInterval
 		default:
 			continue
 		}
@@ -122,7 +123,7 @@ func (k *keeper) run(ctx context.Context) {
 
 func (k *keeper) carryOut(ctx context.Context, order jwks.Order) {
 	e := k.edition
-	answer, err := k.fetcher.fetch(ctx, order)
+	answer, err := k.fetcher.Fetch(ctx, order)
 	if ctx.Err() != nil {
 		return
 	}
@@ -149,6 +150,8 @@ func (k *keeper) carryOut(ctx context.Context, order jwks.Order) {
 		e.confirm(k.issuer, s.ConfirmedAt)
 	case outcome == jwks.Rejected:
 		err = errBadUpdate
+	case outcome == jwks.Failed && err == nil:
+		err = errFuture
 	}
 	k.report(err)
 }

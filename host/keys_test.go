@@ -20,6 +20,7 @@ import (
 
 	"sessiongate/host"
 	"sessiongate/host/hosttest"
+	"sessiongate/jwks"
 	"sessiongate/verdict"
 )
 
@@ -317,19 +318,26 @@ func write(t *testing.T, path string, data []byte) {
 	require.NoError(t, os.Rename(path+".new", path))
 }
 
-func TestKeyFile(t *testing.T) {
-	issuer := hosttest.NewIssuer(t)
-	file := filepath.Join(t.TempDir(), "keys.json")
-	policy := document(t, issuer, func(is, _ map[string]any) {
+// keyFile is a policy whose keys are read from a file.
+func keyFile(t *testing.T, issuer *hosttest.Issuer, file string, maxStale int) []byte {
+	t.Helper()
+	var doc map[string]any
+	require.NoError(t, json.Unmarshal(document(t, issuer, func(is, _ map[string]any) {
 		delete(is, "jwks_uri")
 		delete(is, "cooldown")
 		is["jwks_file"] = true
-	})
-	var doc map[string]any
-	require.NoError(t, json.Unmarshal(policy, &doc))
+		is["max_stale"] = maxStale
+	}), &doc))
 	doc["host"] = map[string]any{"go": map[string]any{"jwks_files": map[string]any{issuer.URL(): file}}}
 	policy, err := json.Marshal(doc)
 	require.NoError(t, err)
+	return policy
+}
+
+func TestKeyFile(t *testing.T) {
+	issuer := hosttest.NewIssuer(t)
+	file := filepath.Join(t.TempDir(), "keys.json")
+	policy := keyFile(t, issuer, file, 86400)
 
 	h := start(t, host.Config{Policy: policy})
 	require.ErrorIs(t, verifies(h, issuer.Mint(nil)), verdict.KeysUnavailable)
@@ -347,6 +355,28 @@ func TestKeyFile(t *testing.T) {
 	require.NoError(t, verifies(h, last))
 	issuer.Rotate("ES256")
 	write(t, file, issuer.KeySet())
+	becomes(t, h, issuer.Mint(nil), verdict.None)
+}
+
+// Whoever keeps a key file up to date says when it was; if nobody does, it ages.
+func TestConfirmedKeyFile(t *testing.T) {
+	issuer := hosttest.NewIssuer(t)
+	file := filepath.Join(t.TempDir(), "keys.json")
+	log := new(logBuffer)
+	h := start(t, host.Config{Policy: keyFile(t, issuer, file, 100), Logger: slog.New(slog.NewTextHandler(log, nil))})
+	confirm := func(age time.Duration) {
+		content, err := jwks.AppendFile(nil, issuer.KeySet(), time.Now().Add(-age).UnixMilli())
+		require.NoError(t, err)
+		write(t, file, content)
+	}
+	confirm(-time.Hour)
+	require.Eventually(t, func() bool { return strings.Contains(log.String(), "yet to come") }, soon, 10*time.Millisecond)
+	require.ErrorIs(t, verifies(h, issuer.Mint(nil)), verdict.KeysUnavailable)
+	confirm(90 * time.Second)
+	becomes(t, h, issuer.Mint(nil), verdict.None)
+	confirm(110 * time.Second)
+	becomes(t, h, issuer.Mint(nil), verdict.KeysStale)
+	confirm(0)
 	becomes(t, h, issuer.Mint(nil), verdict.None)
 }
 

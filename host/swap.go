@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"sessiongate/internal/keyfetch"
 	"sessiongate/jwks"
 )
 
@@ -181,7 +182,7 @@ func (h *Host) changed(seen map[string]os.FileInfo) bool {
 		if last, known := seen[path]; known {
 			read = last
 		}
-		changed = changed || !sameVersion(read, info)
+		changed = changed || !keyfetch.SameVersion(read, info)
 		seen[path] = info
 	}
 	if h.config.PolicyFile != "" {

@@ -10,6 +10,7 @@ const (
 	longestBackoff  = 300_000   // between failing fetches, unless the driver says otherwise
 	firstRetry      = 1_000     // after a failure, while there is no set at all
 	orderTimeout    = 20_000    // an order unanswered for this long has failed
+	clocksDiffer    = 60_000    // how far ahead the clock of whoever wrote a copy may be
 	kidsRemembered  = 64
 	longestKid      = 256 // longer ones are not remembered, only held back by the cooldown
 )
@@ -73,6 +74,11 @@ type Answer struct {
 	Document []byte // of Fetched; kept, so it must not change afterwards
 	ETag     string // of Fetched, "" if none
 	Lifetime int64  // milliseconds the answer may be cached; negative if it does not say
+
+	// ConfirmedAt is when the source itself last knew the set to be in force, where it
+	// is a copy that says so; 0 is the time of the order. A time that is more than a
+	// minute ahead says nothing, and makes the answer a FetchFailed.
+	ConfirmedAt int64
 }
 
 // Outcome is what an Answer changed.
@@ -167,6 +173,9 @@ func (r *Refresh) Answer(a Answer, now int64) Outcome {
 	}
 	r.inFlight = false
 	outcome := Confirmed
+	if a.ConfirmedAt-clocksDiffer > now {
+		a.Status = FetchFailed
+	}
 	switch {
 	case a.Status == NotModified && r.current.ETag != "":
 	case a.Status == Fetched && r.current.Document != nil && bytes.Equal(a.Document, r.current.Document):
@@ -188,6 +197,9 @@ func (r *Refresh) Answer(a Answer, now int64) Outcome {
 		return Failed
 	}
 	r.current.ConfirmedAt = r.started
+	if a.ConfirmedAt > 0 {
+		r.current.ConfirmedAt = min(r.started, a.ConfirmedAt)
+	}
 	r.failures = 0
 	r.due = max(now+r.interval(a.Lifetime), r.earliest)
 	r.settleKids(now)

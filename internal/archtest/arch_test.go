@@ -54,8 +54,9 @@ var planned = []string{"verifier/statuslist", "wasm/proxywasm", "wasm/httpwasm"}
 
 // hosts run guests; what they may import directly of this module.
 var hosts = map[string][]string{
-	"host":            {"internal/engine", "internal/abi", "jwks", "verdict"},
-	"internal/engine": {"internal/abi", "verdict"},
+	"host":              {"internal/engine", "internal/keyfetch", "internal/abi", "jwks", "verdict"},
+	"internal/engine":   {"internal/abi", "verdict"},
+	"internal/keyfetch": {"jwks"},
 }
 
 // judges are the packages that nothing outside a guest may reach, not even through

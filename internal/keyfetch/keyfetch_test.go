@@ -1,4 +1,4 @@
-package host
+package keyfetch
 
 import (
 	"net/http"
@@ -17,11 +17,11 @@ import (
 
 func TestCheckURL(t *testing.T) {
 	for _, good := range []string{"https://issuer.example/keys", "https://10.0.0.1:8443/", "http://localhost/", "http://LOCALHOST:1/", "http://127.0.0.1/", "http://127.1.2.3:80/", "http://[::1]:80/", "http://[::ffff:127.0.0.1]/"} {
-		assert.NoError(t, checkURL(good), good)
+		assert.NoError(t, CheckURL(good), good)
 	}
 	for _, bad := range []string{"", "/keys", "http://issuer.example/", "http://10.0.0.1/", "http://localhost.example/", "http://127.0.0.1.example/", "http://0.0.0.0/", "http://[::]/",
 		"ftp://localhost/", "file:///etc/passwd", "https://", "https://user:secret@issuer.example/", "http://2130706433/", "http://0x7f.1/", "::"} {
-		assert.Error(t, checkURL(bad), bad)
+		assert.Error(t, CheckURL(bad), bad)
 	}
 }
 
@@ -58,7 +58,7 @@ func TestLifetime(t *testing.T) {
 
 // localhost is a name like any other: it may resolve to somewhere else.
 func TestTransportKeepsHTTPAtHome(t *testing.T) {
-	client := &http.Client{Transport: newTransport(), Timeout: 5 * time.Second}
+	client := &http.Client{Transport: NewTransport(), Timeout: 5 * time.Second}
 	began := time.Now()
 	_, err := client.Get("http://192.0.2.1:80/")
 	require.ErrorContains(t, err, "not loopback")
@@ -85,11 +85,11 @@ func TestConditionalFetch(t *testing.T) {
 	}))
 	defer s.Close()
 	f := &uriFetcher{client: s.Client(), uri: s.URL}
-	a, err := f.fetch(t.Context(), jwks.Order{IfNoneMatch: `"1"`})
+	a, err := f.Fetch(t.Context(), jwks.Order{IfNoneMatch: `"1"`})
 	require.NoError(t, err)
 	assert.Equal(t, jwks.Answer{Status: jwks.Fetched, Document: []byte("document"), ETag: `"2"`, Lifetime: 7000}, a)
 	assert.Equal(t, `"1"`, asked)
-	a, err = f.fetch(t.Context(), jwks.Order{IfNoneMatch: `"2"`})
+	a, err = f.Fetch(t.Context(), jwks.Order{IfNoneMatch: `"2"`})
 	require.NoError(t, err)
 	assert.Equal(t, jwks.Answer{Status: jwks.NotModified, Lifetime: 7000}, a)
 }
@@ -113,19 +113,19 @@ func TestDiscoveryMoves(t *testing.T) {
 	mux.HandleFunc("/a", keys)
 	mux.HandleFunc("/b", keys)
 	f := &discoveryFetcher{client: s.Client(), metadata: s.URL + "/meta", issuer: "me"}
-	a, err := f.fetch(t.Context(), jwks.Order{IfNoneMatch: `"old"`})
+	a, err := f.Fetch(t.Context(), jwks.Order{IfNoneMatch: `"old"`})
 	require.NoError(t, err)
 	assert.Equal(t, "/a", string(a.Document))
 	assert.Empty(t, tag)
 	place = "/b"
-	a, err = f.fetch(t.Context(), jwks.Order{IfNoneMatch: `"1"`})
+	a, err = f.Fetch(t.Context(), jwks.Order{IfNoneMatch: `"1"`})
 	require.NoError(t, err)
 	assert.Equal(t, "/a", string(a.Document), "known for an hour")
 	assert.Equal(t, `"1"`, tag)
 	down = true
-	_, err = f.fetch(t.Context(), jwks.Order{IfNoneMatch: `"1"`})
+	_, err = f.Fetch(t.Context(), jwks.Order{IfNoneMatch: `"1"`})
 	require.ErrorContains(t, err, "410")
-	a, err = f.fetch(t.Context(), jwks.Order{IfNoneMatch: `"1"`})
+	a, err = f.Fetch(t.Context(), jwks.Order{IfNoneMatch: `"1"`})
 	require.NoError(t, err)
 	assert.Equal(t, "/b", string(a.Document))
 	assert.Empty(t, tag)
@@ -134,43 +134,66 @@ func TestDiscoveryMoves(t *testing.T) {
 func TestFileFetcher(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys")
 	f := &fileFetcher{path: path}
-	_, err := f.fetch(t.Context(), jwks.Order{})
+	_, err := f.Fetch(t.Context(), jwks.Order{})
 	require.Error(t, err)
 	require.NoError(t, os.WriteFile(path, []byte("1"), 0o600))
-	a, err := f.fetch(t.Context(), jwks.Order{})
+	a, err := f.Fetch(t.Context(), jwks.Order{})
 	require.NoError(t, err)
 	assert.Equal(t, "1", string(a.Document))
-	same, err := f.fetch(t.Context(), jwks.Order{IfNoneMatch: a.ETag})
+	same, err := f.Fetch(t.Context(), jwks.Order{IfNoneMatch: a.ETag})
 	require.NoError(t, err)
 	assert.Equal(t, jwks.NotModified, same.Status)
 	// What was read next was rejected, so that the tag is still the older one's: that
 	// the file has not changed since confirms nothing.
 	require.NoError(t, os.WriteFile(path, []byte("bad"), 0o600))
 	for range 3 {
-		bad, err := f.fetch(t.Context(), jwks.Order{IfNoneMatch: a.ETag})
+		bad, err := f.Fetch(t.Context(), jwks.Order{IfNoneMatch: a.ETag})
 		require.NoError(t, err)
 		assert.Equal(t, jwks.Fetched, bad.Status)
 	}
 	// Another file of the same size and time.
-	a, err = f.fetch(t.Context(), jwks.Order{})
+	a, err = f.Fetch(t.Context(), jwks.Order{})
 	require.NoError(t, err)
 	info, err := os.Stat(path)
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(path+".new", []byte("new"), 0o600))
 	require.NoError(t, os.Chtimes(path+".new", info.ModTime(), info.ModTime()))
 	require.NoError(t, os.Rename(path+".new", path))
-	a, err = f.fetch(t.Context(), jwks.Order{IfNoneMatch: a.ETag})
+	a, err = f.Fetch(t.Context(), jwks.Order{IfNoneMatch: a.ETag})
 	require.NoError(t, err)
 	assert.Equal(t, "new", string(a.Document))
+}
+
+// A file that says when its keys were confirmed says so each time, and is one document however often.
+func TestConfirmedFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "keys")
+	write := func(text string) {
+		require.NoError(t, os.WriteFile(path+".new", []byte(text), 0o600))
+		require.NoError(t, os.Rename(path+".new", path))
+	}
+	f := File(path)
+	write(`{"confirmed_at":1800000000,"keys":[]}`)
+	a, err := f.Fetch(t.Context(), jwks.Order{})
+	require.NoError(t, err)
+	assert.Equal(t, jwks.Answer{Status: jwks.Fetched, Document: []byte(`{"keys":[]}`), ETag: "1", Lifetime: 1000, ConfirmedAt: 1_800_000_000_000}, a)
+	a, err = f.Fetch(t.Context(), jwks.Order{IfNoneMatch: "1"})
+	require.NoError(t, err)
+	assert.Equal(t, jwks.Answer{Status: jwks.NotModified, Lifetime: 1000, ConfirmedAt: 1_800_000_000_000}, a)
+	write(`{"confirmed_at":1800000060,"keys":[]}`)
+	a, err = f.Fetch(t.Context(), jwks.Order{IfNoneMatch: "1"})
+	require.NoError(t, err)
+	assert.Equal(t, jwks.Answer{Status: jwks.Fetched, Document: []byte(`{"keys":[]}`), ETag: "2", Lifetime: 1000, ConfirmedAt: 1_800_000_060_000}, a)
+	write(`{"confirmed_at":"soon","keys":[]}`)
+	for range 2 {
+		_, err = f.Fetch(t.Context(), jwks.Order{IfNoneMatch: "2"})
+		require.ErrorIs(t, err, jwks.ErrConfirmedAt)
+	}
 }
 
 func TestHugeFileIsNotReadWhole(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "huge")
 	require.NoError(t, os.WriteFile(path, make([]byte, 3<<20), 0o600))
-	a, err := (&fileFetcher{path: path}).fetch(t.Context(), jwks.Order{})
+	a, err := (&fileFetcher{path: path}).Fetch(t.Context(), jwks.Order{})
 	require.NoError(t, err)
-	assert.Len(t, a.Document, largestBody+1, "enough to be refused")
-	b, err := readPolicy(path)
-	require.NoError(t, err)
-	assert.Len(t, b, 2<<20)
+	assert.Len(t, a.Document, jwks.MaxFileBytes+1, "enough to be refused")
 }

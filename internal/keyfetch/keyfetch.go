@@ -1,4 +1,6 @@
-package host
+// Package keyfetch carries out the orders of jwks.Refresh: it gets key sets from
+// URLs, from the metadata of issuers and from files.
+package keyfetch
 
 import (
 	"context"
@@ -10,7 +12,6 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
 	"syscall"
@@ -21,18 +22,24 @@ import (
 
 // Bounds of a fetch.
 const (
-	fetchTimeout = 5 * time.Second
-	largestBody  = 1 << 20
-	rediscover   = time.Hour // how long a jwks_uri from an issuer's metadata is used without asking again
+	timeout     = 5 * time.Second
+	largestBody = 1 << 20
+	rediscover  = time.Hour // how long a jwks_uri from an issuer's metadata is used without asking again
 )
 
-var (
-	errBadUpdate = errors.New("document is no key set with a usable key")
-	errTooLarge  = errors.New("answer is over 1 MiB")
-)
+// FileInterval is how many milliseconds pass between two looks at a file.
+const FileInterval = 1000
 
-// checkURL accepts https, and http to this machine alone.
-func checkURL(text string) error {
+var errTooLarge = errors.New("answer is over 1 MiB")
+
+// Fetcher carries out an order. The error says why an answer is jwks.FetchFailed,
+// and holds nothing of what the other side wrote. A Fetcher is for one goroutine.
+type Fetcher interface {
+	Fetch(ctx context.Context, o jwks.Order) (jwks.Answer, error)
+}
+
+// CheckURL accepts https, and http to this machine alone.
+func CheckURL(text string) error {
 	u, err := url.Parse(text)
 	switch {
 	case err != nil || u.Host == "" || u.User != nil:
@@ -51,50 +58,53 @@ func isLoopback(name string) bool {
 	return err == nil && a.Unmap().IsLoopback()
 }
 
-// newTransport dials plain http to loopback addresses alone: localhost is a name,
-// and names resolve to what somebody else says.
-func newTransport() http.RoundTripper {
+// NewTransport returns a transport that heeds the environment's proxies, and dials
+// plain http to loopback addresses alone: localhost is a name, and names resolve to
+// what somebody else says.
+func NewTransport() *Transport {
 	secure := http.DefaultTransport.(*http.Transport).Clone()
-	secure.ResponseHeaderTimeout = fetchTimeout
+	secure.ResponseHeaderTimeout = timeout
 	plain := secure.Clone()
 	plain.Proxy = nil
-	dialer := net.Dialer{Timeout: fetchTimeout, Control: func(_, address string, _ syscall.RawConn) error {
+	dialer := net.Dialer{Timeout: timeout, Control: func(_, address string, _ syscall.RawConn) error {
 		if a, err := netip.ParseAddrPort(address); err != nil || !a.Addr().Unmap().IsLoopback() {
 			return errors.New("http to an address that is not loopback")
 		}
 		return nil
 	}}
 	plain.DialContext = dialer.DialContext
-	return &transport{secure: secure, plain: plain}
+	return &Transport{secure: secure, plain: plain}
 }
 
-// transport is the default for Config.Transport.
-type transport struct{ secure, plain *http.Transport }
+// Transport keeps http at home: see NewTransport.
+type Transport struct{ secure, plain *http.Transport }
 
 // RoundTrip implements http.RoundTripper.
-func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
+func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.URL.Scheme == "http" {
 		return t.plain.RoundTrip(r)
 	}
 	return t.secure.RoundTrip(r)
 }
 
-func (t *transport) close() {
+// Close closes the connections that are idle.
+func (t *Transport) Close() {
 	t.secure.CloseIdleConnections()
 	t.plain.CloseIdleConnections()
 }
 
-func (h *Host) client() *http.Client {
+// NewClient returns a client that follows no redirect and gives up after 5 seconds.
+func NewClient(t http.RoundTripper) *http.Client {
 	return &http.Client{
-		Transport:     h.config.Transport,
-		Timeout:       fetchTimeout,
+		Transport:     t,
+		Timeout:       timeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
 
-// get fetches one document. Errors hold nothing of what the other side wrote.
+// get fetches one document.
 func get(ctx context.Context, client *http.Client, uri, accept, etag string) (*http.Response, []byte, error) {
-	if err := checkURL(uri); err != nil {
+	if err := CheckURL(uri); err != nil {
 		return nil, nil, err
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, uri, nil)
@@ -121,13 +131,15 @@ func get(ctx context.Context, client *http.Client, uri, accept, etag string) (*h
 	return resp, body, nil
 }
 
-// uriFetcher fetches a JWK Set from a URL.
 type uriFetcher struct {
 	client *http.Client
 	uri    string
 }
 
-func (f *uriFetcher) fetch(ctx context.Context, o jwks.Order) (jwks.Answer, error) {
+// URI fetches a JWK Set from a URL.
+func URI(client *http.Client, uri string) Fetcher { return &uriFetcher{client, uri} }
+
+func (f *uriFetcher) Fetch(ctx context.Context, o jwks.Order) (jwks.Answer, error) {
 	resp, body, err := get(ctx, f.client, f.uri, "application/jwk-set+json, application/json", o.IfNoneMatch)
 	if err != nil {
 		return jwks.Answer{}, err
@@ -159,19 +171,23 @@ func lifetime(h http.Header) int64 {
 	return -1
 }
 
-// discoveryFetcher finds the URL of the JWK Set in the issuer's metadata (OpenID
+// Discovery finds the URL of the JWK Set in the issuer's metadata (OpenID
 // Connect Discovery 1.0 section 4, RFC 8414 section 3), and asks anew after a
-// failure and every hour.
+// failure and every hour. The metadata have to name the issuer, unless that is "".
+func Discovery(client *http.Client, metadata, issuer string) Fetcher {
+	return &discoveryFetcher{client: client, metadata: metadata, issuer: issuer}
+}
+
 type discoveryFetcher struct {
 	client   *http.Client
 	metadata string
-	issuer   string // what the metadata have to say
+	issuer   string
 
 	uri   string
 	found time.Time
 }
 
-func (f *discoveryFetcher) fetch(ctx context.Context, o jwks.Order) (jwks.Answer, error) {
+func (f *discoveryFetcher) Fetch(ctx context.Context, o jwks.Order) (jwks.Answer, error) {
 	if f.uri == "" || time.Since(f.found) > rediscover {
 		uri, err := f.discover(ctx)
 		if err != nil {
@@ -182,7 +198,7 @@ func (f *discoveryFetcher) fetch(ctx context.Context, o jwks.Order) (jwks.Answer
 		}
 		f.uri, f.found = uri, time.Now()
 	}
-	a, err := (&uriFetcher{f.client, f.uri}).fetch(ctx, o)
+	a, err := (&uriFetcher{f.client, f.uri}).Fetch(ctx, o)
 	if err != nil {
 		f.found = time.Time{}
 	}
@@ -205,48 +221,8 @@ func (f *discoveryFetcher) discover(ctx context.Context) (string, error) {
 	if f.issuer != "" && issuer != f.issuer {
 		return "", fmt.Errorf("%s speaks for another issuer", f.metadata)
 	}
-	if err := checkURL(uri); err != nil {
+	if err := CheckURL(uri); err != nil {
 		return "", fmt.Errorf("jwks_uri in %s %w", f.metadata, err)
 	}
 	return uri, nil
-}
-
-// fileFetcher reads a JWK Set from a file. It gives every version that it reads a
-// tag of its own, so that a version that was read and rejected is never taken for
-// the one before.
-type fileFetcher struct {
-	path    string
-	read    os.FileInfo // of the file before it was read last
-	version int
-}
-
-func (f *fileFetcher) fetch(_ context.Context, o jwks.Order) (jwks.Answer, error) {
-	info, err := os.Stat(f.path)
-	if err != nil {
-		return jwks.Answer{}, err
-	}
-	if o.IfNoneMatch == strconv.Itoa(f.version) && sameVersion(f.read, info) {
-		return jwks.Answer{Status: jwks.NotModified, Lifetime: fileInterval}, nil
-	}
-	file, err := os.Open(f.path)
-	if err != nil {
-		return jwks.Answer{}, err
-	}
-	defer file.Close()
-	body, err := io.ReadAll(io.LimitReader(file, largestBody+1))
-	if err != nil {
-		return jwks.Answer{}, err
-	}
-	f.read = info // as it was before it was read: a write in between shows next time
-	f.version++
-	return jwks.Answer{Status: jwks.Fetched, Document: body, ETag: strconv.Itoa(f.version), Lifetime: fileInterval}, nil
-}
-
-// sameVersion is false if a file was written or replaced, as far as a look at its
-// directory entry can tell.
-func sameVersion(a, b os.FileInfo) bool {
-	if a == nil || b == nil {
-		return a == b
-	}
-	return a.Size() == b.Size() && a.ModTime().Equal(b.ModTime()) && os.SameFile(a, b)
 }
