@@ -36,6 +36,7 @@ func TestFaults(t *testing.T) {
 	t.Run("FAIL_OPEN", p.on(failOpen))
 	t.Run("capabilities", p.on(capabilities))
 	t.Run("a start that fails on workers", p.on(workerStart))
+	t.Run("clock", p.on(clock))
 	t.Run("endless loop", p.on(loop)) // last: that thread is gone
 }
 
@@ -148,6 +149,17 @@ func workerStart(p *proxy, t *testing.T) {
 	p.await(patience, "the guest refuses by itself", func() bool {
 		return p.get("/app").reason() == "internal"
 	})
+}
+
+// clock is that of a machine whose time is before the guest's build.
+func clock(p *proxy, t *testing.T) {
+	of := must(t, built["sgtest"])
+	p.update(p.policy(nil), both(replacing("filename: "+of, "filename: "+must(t, built["2100"])), replacing("vm_id: sessiongate", "vm_id: clock")))
+	for _, path := range []string{"/app", "/healthz"} {
+		r := p.get(path, bearer(p.issuer.Mint(nil))...)
+		assert.Equal(t, 503, r.status)
+		assert.Equal(t, "clock_unusable", r.reason())
+	}
 }
 
 // loop takes a thread away for good; its requests hang and do not pass.

@@ -1,6 +1,7 @@
 package envoy_test
 
 import (
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -120,7 +121,7 @@ func keys(p *proxy, t *testing.T) {
 
 // rotation keeps the contract: the new key is published before it signs.
 func rotation(p *proxy, t *testing.T) {
-	const requests = 3000
+	const requests = 10_000
 	p.ready()
 	var tokens atomic.Pointer[[]string]
 	mint := func() {
@@ -134,8 +135,10 @@ func rotation(p *proxy, t *testing.T) {
 	var wg sync.WaitGroup
 	var sent, refused atomic.Int64
 	stop := make(chan struct{})
-	for worker := range 4 {
+	for worker := range 8 { // connections, so that each of two threads has some
 		wg.Go(func() {
+			c := &http.Client{Transport: &http.Transport{MaxConnsPerHost: 1}}
+			defer c.CloseIdleConnections()
 			for i := worker; ; i++ {
 				select {
 				case <-stop:
@@ -143,7 +146,7 @@ func rotation(p *proxy, t *testing.T) {
 				default:
 				}
 				list := *tokens.Load()
-				if r := p.get("/app", bearer(list[i%len(list)])...); r.status != 200 {
+				if r := p.do(c, "/app", bearer(list[i%len(list)])...); r.status != 200 {
 					refused.Add(1)
 				}
 				sent.Add(1)
