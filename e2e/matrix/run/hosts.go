@@ -1,0 +1,6 @@
+package main
+
+// The hosts, one a line.
+import (
+	_ "sessiongate/e2e/hosts/gateway"
+)
