@@ -46,7 +46,7 @@ func indent(text string, n int) (out string) {
 	return out
 }
 
-func must(t *testing.T, f func() (string, error)) string {
+func must(t testing.TB, f func() (string, error)) string {
 	t.Helper()
 	s, err := f()
 	require.NoError(t, err)

@@ -61,7 +61,10 @@ func panics(p *proxy, t *testing.T) {
 	assert.Equal(t, 503, r.status)
 	assert.Equal(t, "internal", r.reason())
 	assert.Equal(t, before, p.upstream.requests())
-	p.await(soon, "the guest is back", func() bool { return strings.Contains(p.logged(), "started again") })
+	p.await(soon, "the guest is back", func() bool {
+		p.get("/healthz")
+		return strings.Contains(p.logged(), "started again")
+	})
 	p.ready()
 	assert.Zero(t, p.stat("wasm.sessiongate.vm_reload_success"), "without Envoy's help")
 }

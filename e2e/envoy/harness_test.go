@@ -70,7 +70,7 @@ type setup struct {
 
 // proxy is a running Envoy with an issuer and an upstream of its own.
 type proxy struct {
-	t        *testing.T
+	t        testing.TB
 	setup    setup
 	dir      string
 	cmd      *exec.Cmd
@@ -87,7 +87,7 @@ type proxy struct {
 }
 
 // start starts the example and waits until it serves.
-func start(t *testing.T, s setup) *proxy {
+func start(t testing.TB, s setup) *proxy {
 	t.Helper()
 	p := &proxy{t: t, setup: s, dir: t.TempDir(), exited: make(chan struct{}), issuer: hosttest.NewIssuer(t), upstream: newUpstream(t)}
 	p.front = newFront(t, p.issuer)
@@ -139,7 +139,7 @@ func start(t *testing.T, s setup) *proxy {
 }
 
 // binary is where an Envoy is, installed if it is not there.
-func binary(t *testing.T, v string) string {
+func binary(t testing.TB, v string) string {
 	t.Helper()
 	if v == "" {
 		v = version
@@ -381,7 +381,7 @@ type front struct {
 	mode atomic.Pointer[string]
 }
 
-func newFront(t *testing.T, issuer *hosttest.Issuer) *front {
+func newFront(t testing.TB, issuer *hosttest.Issuer) *front {
 	target, err := url.Parse(issuer.URL())
 	require.NoError(t, err)
 	pass := httputil.NewSingleHostReverseProxy(target)
@@ -427,7 +427,7 @@ type saw struct {
 	Header, Trailer          http.Header
 }
 
-func newUpstream(t *testing.T) *upstream {
+func newUpstream(t testing.TB) *upstream {
 	u := new(upstream)
 	u.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		u.mu.Lock()

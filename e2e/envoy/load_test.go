@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -78,4 +79,61 @@ func TestSoak(t *testing.T) {
 	t.Logf("%d requests: %d KiB after a quarter, %d after half, %d after all", n, quarter, half, all)
 	assert.LessOrEqual(t, float64(all), 1.05*float64(half), "growth in the second half")
 	require.Equal(t, 200, p.get("/app", bearer(p.issuer.Mint(nil))...).status)
+}
+
+// processor is the time that Envoy has computed for, in milliseconds.
+func (p *proxy) processor() (ms int) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+	require.NoError(p.t, err)
+	_, rest, _ := strings.Cut(string(text), ") ")
+	fields := strings.Fields(rest)
+	for _, field := range fields[11:13] { // utime and stime, in hundredths of a second
+		n, err := strconv.Atoi(field)
+		require.NoError(p.t, err)
+		ms += 10 * n
+	}
+	return ms
+}
+
+// BenchmarkRequests is what a request costs Envoy in all, by the time that its process computes: on a machine that
+// others use too, requests per second say little. The ratios are what counts.
+func BenchmarkRequests(b *testing.B) {
+	without := func(text string) string {
+		start, end := strings.Index(text, "          - name: sessiongate\n"), strings.Index(text, "          - name: router\n")
+		return text[:start] + text[end:]
+	}
+	jwt := func(text string) string { return strings.ReplaceAll(text, "audiences: [example]", "audiences: [test]") }
+	for _, bb := range []struct {
+		name    string
+		setup   setup
+		headers func(*proxy) []string
+		status  int
+	}{
+		{"no filter", setup{edit: without}, func(*proxy) []string { return nil }, 200},
+		{"jwt_authn, ES256", setup{file: "jwt_authn.yaml", edit: jwt}, func(p *proxy) []string { return bearer(p.issuer.Mint(nil)) }, 200},
+		{"sessiongate, ES256", setup{}, func(p *proxy) []string { return bearer(p.issuer.Mint(nil)) }, 200},
+		{"jwt_authn, refused", setup{file: "jwt_authn.yaml", edit: jwt}, func(*proxy) []string { return nil }, 401},
+		{"sessiongate, refused", setup{}, func(*proxy) []string { return nil }, 401},
+	} {
+		b.Run(bb.name, func(b *testing.B) {
+			p := start(b, bb.setup)
+			headers := bb.headers(p)
+			p.await(soon, "it answers", func() bool { return p.get("/app", headers...).status == bb.status })
+			time.Sleep(2 * time.Second)
+			before := p.processor()
+			b.ResetTimer()
+			b.SetParallelism(4)
+			b.RunParallel(func(pb *testing.PB) {
+				c := &http.Client{Transport: &http.Transport{MaxConnsPerHost: 1}}
+				defer c.CloseIdleConnections()
+				for pb.Next() {
+					if r := p.do(c, "/app", headers...); r.status != bb.status {
+						b.Errorf("status %d", r.status)
+					}
+				}
+			})
+			b.StopTimer()
+			b.ReportMetric(float64(p.processor()-before)*1000/float64(b.N), "µs-of-Envoy/op")
+		})
+	}
 }

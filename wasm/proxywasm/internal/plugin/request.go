@@ -34,7 +34,7 @@ func (v *VM) RequestHeaders(context uint32) (action Action) {
 
 func (v *VM) judge(r *root) Action {
 	start := v.host.Time()
-	if r == nil || r.broken != "" || r.setup == nil || !v.readHead(r) {
+	if r == nil || !r.revive(v, start/1_000_000) || !v.readHead(r) {
 		v.metrics.decided(v.host, verdict.Internal, v.host.Time()-start)
 		return v.turnAway()
 	}

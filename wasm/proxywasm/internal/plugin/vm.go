@@ -19,7 +19,7 @@ const kind = "envoy"
 // A proxy lets requests pass a plugin that failed to start on some of its threads. So
 // a start fails only for what the bytes of the configuration decide, which is the
 // same on every thread. Whatever else goes wrong leaves a root broken: it refuses
-// every request, and its ticks try to start it again.
+// every request, and now and then a tick or a request tries to start it again.
 type VM struct {
 	host    Host
 	floor   int64
@@ -91,7 +91,7 @@ func (v *VM) enter() bool {
 }
 
 // leave ends an entry. What a panic left behind is not used again: every root refuses
-// until a tick has made it anew.
+// until it has been made anew.
 func (v *VM) leave(panicked any) {
 	if panicked != nil {
 		why := "panic"
@@ -114,7 +114,22 @@ func (r *root) fail(v *VM, why string) {
 	r.broken = why
 	r.wait = min(max(2*r.wait, firstWait), lastWait)
 	r.retryAt = v.now() + r.wait
-	r.tick(v, tick)
+}
+
+// revive starts a broken root again when its time has come. It is true if the root is whole.
+func (r *root) revive(v *VM, now int64) bool {
+	if r.broken == "" {
+		return r.setup != nil
+	}
+	if now < r.retryAt && now >= r.retryAt-lastWait || r.document == "" {
+		return false
+	}
+	r.retryAt = now + lastWait
+	if !r.start(v) || r.broken != "" {
+		return false
+	}
+	v.host.Log(LevelWarn, "sessiongate: started again")
+	return true
 }
 
 func (r *root) tick(v *VM, period uint32) bool {
@@ -176,7 +191,11 @@ func (v *VM) Configure(context, size uint32) (ok bool) {
 		return true
 	}
 	r.document = strings.Clone(document)
-	return r.start(v)
+	ok = r.start(v)
+	if r.broken != "" {
+		r.tick(v, tick) // so that it is whole before a request comes
+	}
+	return ok
 }
 
 // start makes a root from its document. It is false only for what is wrong with that.
@@ -188,9 +207,10 @@ func (r *root) start(v *VM) bool {
 		return false
 	}
 	s.policy, s.wanted, s.strip = p, filter.Headers(p), filter.Strip(p)
-	v.detach(r.setup)
+	old := r.setup
 	r.setup = s
 	why := v.prepare(r)
+	v.detach(old) // last, so that a source that both have stays
 	if why != "" {
 		r.fail(v, why)
 		return true
@@ -251,16 +271,7 @@ func (v *VM) Tick(context uint32) {
 		return
 	}
 	now := v.now()
-	if r.broken != "" && (now >= r.retryAt || now < r.retryAt-lastWait) {
-		if r.document == "" || !r.start(v) {
-			r.retryAt = now + lastWait
-			return
-		}
-		if r.broken == "" {
-			v.host.Log(LevelWarn, "sessiongate: started again")
-		}
-	}
-	if r.broken != "" || r.setup == nil || now <= 0 { // without a clock every request is refused anyway
+	if !r.revive(v, now) || now <= 0 { // without a clock every request is refused anyway
 		return
 	}
 	for _, s := range r.sources {

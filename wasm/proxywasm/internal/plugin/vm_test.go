@@ -60,9 +60,10 @@ func TestAProxyThatCannotStart(t *testing.T) {
 			w.denied[denied] = false
 			w.after(1000, h)
 			assert.Equal(t, "internal", h.reason("a"), "the pause grows")
-			w.after(1000, h)
+			w.now += 1000
 			assert.Equal(t, "keys_unavailable", h.reason("a"), h.log)
 			assert.Contains(t, h.log[len(h.log)-1], "started again")
+			w.after(100, h)
 			w.one(t).answer("200", set("a"))
 			assert.Empty(t, h.reason("a"))
 		})
@@ -89,12 +90,22 @@ func TestPanics(t *testing.T) {
 	require.Equal(t, Pause, h.request(1, "/public"), "nothing passes")
 	require.Len(t, h.log, 1)
 	assert.Contains(t, h.log[0], "panic")
-	assert.EqualValues(t, 500, h.period)
-	h.after(999, h)
+	h.now += 999
 	require.Equal(t, Pause, h.request(1, "/public"))
-	h.after(1, h)
+	h.now++
 	require.Equal(t, Continue, h.request(1, "/", bearer(nil)), h.log)
-	assert.Zero(t, h.period, "no more ticks")
+	assert.Contains(t, h.log[1], "started again")
+
+	// It takes every root along, and each comes back, whichever entry is the first.
+	require.True(t, h.configure(2, inline("")))
+	require.True(t, h.configure(3, inline("")))
+	h.vm.roots[2].guest = guest.Guest{}
+	require.Equal(t, Pause, h.request(2, "/", bearer(nil)))
+	require.Equal(t, Pause, h.request(1, "/public"))
+	h.now += 1000
+	for root := range uint32(3) {
+		require.Equal(t, Continue, h.request(root+1, "/", bearer(nil)), h.log)
+	}
 
 	// In every entry.
 	for name, entry := range map[string]func(){
