@@ -46,7 +46,7 @@ lint: ## gofmt, go vet, staticcheck
 	$(STATICCHECK) -tags conformance ./verifier/... ./cmd/conformance
 
 .PHONY: conformance
-conformance: guests ## Judge the independent cases, natively and through the guest
+conformance: guests ## Build bin/conformance and judge the independent cases with it
 	.ci/conformance $(CASES)
 
 .PHONY: fuzz

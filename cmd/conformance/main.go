@@ -10,6 +10,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 )
 
 // request is one case, in the runner's words.
@@ -36,9 +37,9 @@ type answer struct {
 
 func main() {
 	name := flag.String("engine", "native", "native or wasm: where the core judges")
-	module := flag.String("module", "", "wasm: `file` of the guest that ships, for modes jwt and jwks")
-	extra := flag.String("extra", "", "wasm: `file` of the guest built with the tag, for modes jws and raw")
-	cache := flag.String("cache", "", "wasm: `directory` for compiled guests")
+	module := flag.String("module", built("guests/core.wasm"), "wasm: `file` of the guest that ships, for modes jwt and jwks")
+	extra := flag.String("extra", built("guests/core-conformance.wasm"), "wasm: `file` of the guest built with the tag, for modes jws and raw")
+	cache := flag.String("cache", built("wazero"), "wasm: `directory` for compiled guests")
 	listed := flag.String("check", "", "compare two result files of the runner, native and wasm, and hold them against the refusals listed in `file`")
 	flag.Parse()
 	if *listed != "" {
@@ -72,4 +73,14 @@ func open(name, module, extra, cache string) (engine, error) {
 		return openWasm(module, extra, cache)
 	}
 	return nil, fmt.Errorf("-engine %q: wants native or wasm", name)
+}
+
+// built is where make puts what it builds beside this program: bin/conformance
+// finds build/guests from any working directory.
+func built(name string) string {
+	self, err := os.Executable()
+	if err != nil {
+		return filepath.Join("build", name)
+	}
+	return filepath.Join(filepath.Dir(self), "..", "build", name)
 }
