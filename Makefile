@@ -5,6 +5,7 @@ GUESTS    := build/guests
 # The clock's floor (docs/abi.md): the commit's time, in a checkout that has one.
 COMMITTED := $(shell git log -1 --format=%ct 2>/dev/null)
 FLOOR     := $(if $(COMMITTED),-X main.buildSeconds=$(COMMITTED))
+GUEST_NAMES := $(patsubst wasm/%/main.go,%,$(wildcard wasm/*/main.go))
 GUESTFLAGS = -buildmode=c-shared -trimpath
 CC_FOUND  := $(shell command -v $${CC:-gcc} 2>/dev/null || command -v clang 2>/dev/null)
 # The race detector needs a C compiler; without one the tests run without it.
@@ -24,8 +25,11 @@ build: guests ## Build bin/sessiongate, with the guests inside
 .PHONY: guests
 guests: ## Build the WebAssembly guests into build/guests
 	@mkdir -p $(GUESTS)
-	GOOS=wasip1 GOARCH=wasm $(GO) build $(GUESTFLAGS) -ldflags="-s -w $(FLOOR)" -o $(GUESTS)/core.wasm ./wasm/core
-	@cp $(GUESTS)/core.wasm cmd/sessiongate/guests/core.wasm
+	@for guest in $(GUEST_NAMES); do \
+	  echo "build $(GUESTS)/$$guest.wasm"; \
+	  GOOS=wasip1 GOARCH=wasm $(GO) build $(GUESTFLAGS) -ldflags="-s -w $(FLOOR)" -o $(GUESTS)/$$guest.wasm ./wasm/$$guest || exit 1; \
+	  cp $(GUESTS)/$$guest.wasm cmd/sessiongate/guests/; \
+	done
 
 .PHONY: demo
 demo: build ## Show the main job from start to finish, in about half a minute
