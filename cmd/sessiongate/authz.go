@@ -31,12 +31,12 @@ be there exactly once; clients must not be able to reach this server.
 200 lets the request pass. Its headers are to be copied onto the request: every identity
 header of the policy, empty if there is nothing to say, so that copying always overwrites
 what a client sent; with "token": "strip" also the token's header (empty) and Cookie (what
-is left of it); X-Sessiongate-Path is the path to forward. For Envoy, X-Envoy-Auth-Headers-
-To-Remove lists what is empty.
+is left of it); X-Sessiongate-Path is the path to forward. X-Sessiongate-Remove lists what
+is empty; for Envoy, X-Envoy-Auth-Headers-To-Remove does.
 
 Everything else refuses, with X-Sessiongate-Reason, and is what the client gets to see.
-nginx knows 401 and 403 alone: on /nginx every other refusal is 403. A path that the policy
-would normalise is refused here, as no proxy can be relied on to forward another one.`
+nginx knows 401 and 403 alone: on /nginx every other refusal is 403, and X-Sessiongate-Status
+is what the client is to get. A path that the policy would normalise is refused here, as no proxy can be relied on to forward another one.`
 }
 
 // Run serves until it is told to stop.
@@ -130,6 +130,7 @@ func (a *authz) answer(w http.ResponseWriter, r *http.Request, c *convention, q 
 		*d = verdict.Decision{Reason: verdict.BadPath}
 		h.Set(reasonHeader, d.Reason.String())
 		status := c.refusalStatus(d)
+		c.tellStatus(h, d.Reason.Status())
 		problem(w, status, d.Reason.String(), d.Reason.Text())
 		return status
 	}
@@ -143,6 +144,7 @@ func (a *authz) answer(w http.ResponseWriter, r *http.Request, c *convention, q 
 	}
 	h.Set(reasonHeader, d.Reason.String())
 	status := c.refusalStatus(d)
+	c.tellStatus(h, d.Status)
 	if status == http.StatusUnauthorized && h.Get("WWW-Authenticate") == "" {
 		h.Set("WWW-Authenticate", "Bearer") // gRPC's answers are 200s and have none
 	}

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -72,6 +73,14 @@ func TestAuthzVerdicts(t *testing.T) {
 				assert.Equal(t, test.reason, resp.Header.Get(reasonHeader))
 				assert.Equal(t, "no-store", resp.Header.Get("Cache-Control"))
 				if test.status != 200 {
+					told := ""
+					if c.name == "nginx" {
+						told = strconv.Itoa(test.status)
+					}
+					if c.name == "nginx" && test.name == "grpc" {
+						told = "200"
+					}
+					assert.Equal(t, told, resp.Header.Get(statusHeader))
 					for _, name := range []string{"X-User-Id", "X-User-Roles", "X-Tenant"} {
 						assert.NotContains(t, resp.Header, name)
 					}
@@ -85,8 +94,12 @@ func TestAuthzVerdicts(t *testing.T) {
 				}
 				assert.Equal(t, test.path, resp.Header.Get(pathHeader))
 				assert.Empty(t, body)
-				if c.name == "envoy" && test.identity[0] == "" {
-					assert.Equal(t, "x-tenant,x-user-id,x-user-roles", resp.Header.Get(c.dropHeader))
+				if test.identity[0] == "" {
+					drop := removeHeader
+					if c.dropHeader != "" {
+						drop = c.dropHeader
+					}
+					assert.Equal(t, "x-tenant,x-user-id,x-user-roles", resp.Header.Get(drop))
 				}
 			})
 		}

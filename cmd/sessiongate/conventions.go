@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"sessiongate/host"
@@ -22,7 +23,8 @@ type convention struct {
 	// The proxy passes on 401 and 403 alone, and takes other refusals for an error of
 	// its own.
 	only401and403 bool
-	// The header that tells the proxy which request headers to drop, if it has one.
+	// The header that tells the proxy which request headers to drop, if it has one
+	// of its own.
 	dropHeader string
 }
 
@@ -112,7 +114,9 @@ func fieldsOf(h http.Header) []verdict.Field {
 // The headers of our own in answers to a proxy.
 const (
 	reasonHeader = "X-Sessiongate-Reason" // on every refusal
+	statusHeader = "X-Sessiongate-Status" // on every refusal for a proxy that knows 401 and 403 alone: what the client is to get
 	pathHeader   = "X-Sessiongate-Path"   // on every 200: path and query to forward
+	removeHeader = "X-Sessiongate-Remove" // on every 200: the names of the headers that are empty
 )
 
 // allow answers 200 with the header edits: each header that is to be taken off the
@@ -137,8 +141,12 @@ func (c *convention) allow(h http.Header, q *host.Request, d *verdict.Decision) 
 			drop = append(drop, strings.ToLower(name))
 		}
 	}
-	if c.dropHeader != "" && len(drop) > 0 {
-		h.Set(c.dropHeader, strings.Join(drop, ","))
+	if len(drop) > 0 {
+		name := removeHeader
+		if c.dropHeader != "" {
+			name = c.dropHeader
+		}
+		h.Set(name, strings.Join(drop, ","))
 	}
 	h.Set(pathHeader, q.Path)
 	if d.Path != "" {
@@ -169,4 +177,12 @@ func (c *convention) refusalStatus(d *verdict.Decision) int {
 		return http.StatusUnauthorized // a redirect to sign-in: Location is there for error_page
 	}
 	return http.StatusForbidden
+}
+
+// tellStatus says what the client is to get where the proxy itself may have to be
+// told something else.
+func (c *convention) tellStatus(h http.Header, status int) {
+	if c.only401and403 {
+		h.Set(statusHeader, strconv.Itoa(status))
+	}
 }
