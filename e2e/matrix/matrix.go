@@ -42,7 +42,8 @@ const (
 	Upgrade      Need = "an upgraded connection"
 	OddPaths     Need = "paths that reach the policy as they were sent" // "paths": "refuse"
 	NoEscapes    Need = "a percent sign that begins no escape"
-	OtherPath    Need = "another path for the upstream" // "paths": "normalize", a token cut out of the query
+	OtherPath    Need = "another path for the upstream" // "paths": "normalize"
+	CutQuery     Need = "another query for the upstream"
 	LargeHeaders Need = "headers of 20 KiB"
 	StaleKeys    Need = "keys that grow old"
 	Sabotage     Need = "a guest that breaks when it is told to" // built with the tag sgtest
@@ -145,6 +146,7 @@ type Cell struct {
 	Reason   string
 	Status   int
 	Body     string
+	AnyBody  bool              // the body is not compared
 	Header   map[string]string // of the answer: those that are compared
 	// What the upstream saw, if it was admitted.
 	Method, Path string

@@ -2,7 +2,6 @@ package matrix
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -78,7 +77,7 @@ func (p *Process) Await(limit time.Duration, what string, done func() bool) erro
 		}
 		select {
 		case <-p.ended:
-			return fmt.Errorf("%s: the program has ended: %w\n%s", what, errors.Join(p.err, errors.New("no more")), tail(p.Log()))
+			return fmt.Errorf("%s: the program has ended: %v\n%s", what, p.err, tail(p.Log()))
 		default:
 		}
 		if time.Now().After(end) {

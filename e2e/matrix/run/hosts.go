@@ -3,4 +3,5 @@ package main
 // The hosts, one a line.
 import (
 	_ "sessiongate/e2e/hosts/gateway"
+	_ "sessiongate/e2e/hosts/nginx"
 )
