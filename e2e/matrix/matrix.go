@@ -39,6 +39,7 @@ type Need string
 const (
 	H2           Need = "HTTP/2"
 	Trailers     Need = "trailers that reach the upstream"
+	OwnTrailers  Need = "trailers out of which some can be taken"
 	Upgrade      Need = "an upgraded connection"
 	OddPaths     Need = "paths that reach the policy as they were sent" // "paths": "refuse"
 	NoEscapes    Need = "a percent sign that begins no escape"

@@ -3,5 +3,6 @@ package main
 // The hosts, one a line.
 import (
 	_ "sessiongate/e2e/hosts/gateway"
+	_ "sessiongate/e2e/hosts/haproxy"
 	_ "sessiongate/e2e/hosts/nginx"
 )
