@@ -49,6 +49,17 @@ lint: ## gofmt, go vet, staticcheck
 	$(STATICCHECK) ./...
 	$(STATICCHECK) -tags conformance ./verifier/... ./cmd/conformance
 
+.PHONY: js
+js: ## Put the guest into the npm package in wasm/js
+	GOOS=wasip1 GOARCH=wasm $(GO) build $(GUESTFLAGS) -ldflags="-s -w $(FLOOR)" -o wasm/js/core.wasm ./wasm/core
+
+.PHONY: js-test
+js-test: js ## Test the npm package with Node (20 and up)
+	@mkdir -p $(GUESTS)
+	GOOS=wasip1 GOARCH=wasm $(GO) build -tags conformance $(GUESTFLAGS) -ldflags="-s -w" -o $(GUESTS)/core-conformance.wasm ./wasm/core
+	$(GO) run ./internal/cases/export > build/cases.json
+	cd wasm/js && node --test
+
 .PHONY: conformance
 conformance: guests ## Build bin/conformance and judge the independent cases with it
 	.ci/conformance $(CASES)
