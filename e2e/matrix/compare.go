@@ -29,8 +29,9 @@ func ignored(name string) bool {
 	return false
 }
 
-// reasonOf is how the gateway shows a Reason.
-func reasonOf(a *Answer) string {
+// ReasonOf is how the gateway shows a Reason: X-Sessiongate-Reason, code in the body,
+// or grpc-message. It is what Running.Reason replaces.
+func ReasonOf(a *Answer) string {
 	if r := a.Header.Get("X-Sessiongate-Reason"); r != "" {
 		return r
 	}
@@ -48,7 +49,7 @@ func reasonOf(a *Answer) string {
 // observe makes a Cell of an answer and of what the upstream saw of it.
 func observe(a *Answer, reason func(*Answer) string, saw []*seen) Cell {
 	if reason == nil {
-		reason = reasonOf
+		reason = ReasonOf
 	}
 	c := Cell{Admitted: len(saw) > 0, Status: a.Status, Body: a.Body, Header: map[string]string{}}
 	if !c.Admitted {

@@ -160,7 +160,7 @@ func (r *Rig) ready(ctx context.Context, h *Host, running *Running, name string,
 				return nil
 			}
 			if time.Now().After(limit) || ctx.Err() != nil {
-				return fmt.Errorf("waited in vain for %s; last answer: %d %s %w", what, a.Status, a.Body, errors.Join(a.Err, ctx.Err()))
+				return fmt.Errorf("waited in vain for %s; last answer: %d %s (%v)", what, a.Status, a.Body, errors.Join(a.Err, ctx.Err()))
 			}
 			if in == 0 {
 				time.Sleep(50 * time.Millisecond)
@@ -191,7 +191,7 @@ func (r *Rig) ready(ctx context.Context, h *Host, running *Running, name string,
 	}
 	reason := running.Reason
 	if reason == nil {
-		reason = reasonOf
+		reason = ReasonOf
 	}
 	return await("keys to be old", get(token{issuer: aging}), func(a *Answer) bool { return reason(a) == "keys_stale" })
 }

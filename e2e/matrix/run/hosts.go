@@ -2,6 +2,7 @@ package main
 
 // The hosts, one a line.
 import (
+	_ "sessiongate/e2e/hosts/extauthz"
 	_ "sessiongate/e2e/hosts/gateway"
 	_ "sessiongate/e2e/hosts/haproxy"
 	_ "sessiongate/e2e/hosts/nginx"
