@@ -53,6 +53,9 @@ func (b *book) protocols() {
 	b.add("HTTP/2: a bad token", get("/app", "Authorization: Bearer "+tamper(b.k.mint(token{}))).over2().refused(verdict.BadSignature))
 	b.add("HTTP/2: cookies in several fields", get("/app", "cookie: a=b", "cookie: __session="+b.k.mint(token{}), "cookie: c=d").over2().passes(user1))
 	b.add("HTTP/2: two tokens", get("/app", t, "x-session-token: "+b.k.mint(token{})).over2().refused(verdict.MultipleTokens))
+	b.add("HTTP/2: bad_path", get("/public/%2e%2e/admin", t).over2().refused(verdict.BadPath), OddPaths)
+	b.add("HTTP/2: a path with escapes", get("/app/%C3%A9%20x?a=%2F", t).over2().passes(user1))
+	b.add("HTTP/2: POST without a token", request("POST", "/app").with("text").over2().refused(verdict.MissingToken))
 	b.add("HTTP/2: a body", large(request("POST", "/app", t)).over2().passes(user1))
 	b.sequence("HTTP/2: streams of one connection", []Ask{
 		get("/app/1", t).over2().passes(user1), get("/app/2").over2().refused(verdict.MissingToken), get("/app/3", u).over2().passes(user2),

@@ -58,6 +58,8 @@ func (b *book) spoofing() {
 	b.add("spoofed in a trailer of a public path", request("POST", "/articles", b.bearer("permissions", []string{"write"})).with("text", "x_user_id: root").passes(user1), OwnTrailers)
 	b.add("spoofed over HTTP/2", get("/app", b.bearer(), "x-user-id: root", "x_user_id: root").over2().passes(user1))
 	b.add("spoofed in a trailer over HTTP/2", request("POST", "/app", b.bearer()).with("text", "x-user-id: root").over2().passes(user1), OwnTrailers)
+	b.add("spoofed questions to authz", get("/app", "X-Original-URI: /public", "X-Original-Method: OPTIONS", "X-Original-Host: x", "X-Forwarded-Uri: /public",
+		"X-Forwarded-Method: GET", "X-Sessiongate-Path: /public", "X-Envoy-Original-Path: /public").refused(verdict.MissingToken))
 	b.add("spoofed in a preflight", request("OPTIONS", "/app", "Origin: https://evil.example", "Access-Control-Request-Method: POST", "X-User-Id: root").passes(nil))
 }
 

@@ -36,6 +36,11 @@ func (r *Rig) Run(ctx context.Context, hosts []Host, o Options) (rows []Row, res
 		})
 	}
 	for i := range hosts {
+		for name := range hosts[i].NotOn { // what is excused has to be there
+			if len(o.Rows) == 0 && !slices.ContainsFunc(rows, func(row Row) bool { return row.Name == name }) {
+				results = append(results, Result{Host: hosts[i].Name, Row: name, Differs: []string{"is n/a, and no row"}})
+			}
+		}
 		for _, stage := range []string{Main, Other, Broken} {
 			var here []*Row
 			for j := range rows {
