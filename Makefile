@@ -16,7 +16,8 @@ CASES     ?= ../shared/conformance
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "  make example-NAME   Run examples/NAME as it stands: $(patsubst examples/%/Makefile,%,$(wildcard examples/*/Makefile))"
 
 .PHONY: build
 build: guests ## Build bin/sessiongate, with the guests inside
@@ -63,6 +64,19 @@ js-test: js ## Test the npm package with Node (20 and up)
 .PHONY: conformance
 conformance: guests ## Build bin/conformance and judge the independent cases with it
 	.ci/conformance $(CASES)
+
+.PHONY: e2e
+e2e: build ## Real proxies: their tests and one matrix of requests; HOSTS=envoy,nginx runs some
+	$(MAKE) -C e2e e2e GO="$(GO)" HOSTS="$(HOSTS)"
+
+.PHONY: matrix
+matrix: build ## The matrix alone, written to build/e2e/matrix.md; HOSTS=envoy,nginx runs some
+	$(MAKE) -C e2e matrix GO="$(GO)" HOSTS="$(HOSTS)"
+
+# example-envoy, example-nginx, …: runs examples/NAME as it stands.
+.PHONY: example-%
+example-%: build
+	$(MAKE) -C examples/$* run
 
 .PHONY: fuzz
 fuzz: ## Run every fuzz target FUZZTIME times (3000x), or for FUZZTIME (20s)
