@@ -20,6 +20,22 @@ export function strip(headers, decision) {
  */
 export const edit = (headers, decision) => strip(headers, decision).concat(decision.set);
 
+/**
+ * Headers without those that belong to one connection (RFC 9110 section 7.6.1), which
+ * a message's own framing and an upgrade are not counted among.
+ * @param {[string, string][]} headers
+ * @param {Iterable<[string, string]>} received where `Connection` names more of them
+ * @returns {[string, string][]}
+ */
+export function onward(headers, received) {
+  const gone = new Set(["connection", "keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization", "te", "trailer", "http2-settings", "expect"]);
+  for (const [name, value] of received) {
+    if (name.toLowerCase() === "connection") for (const named of value.toLowerCase().split(",")) gone.add(named.trim());
+  }
+  gone.delete("upgrade");
+  return headers.filter(([name]) => !gone.has(name.toLowerCase()));
+}
+
 // plain is a header's name without case, and with "_" as "-": CGI and its heirs write
 // both the same way.
 const plain = (name) => name.toLowerCase().replaceAll("_", "-");
@@ -79,7 +95,8 @@ async function handle(gate, ready, request, rest, beside, next) {
     await request.body?.cancel();
     return respond(decision);
   }
-  const init = { method: request.method, headers: edit(request.headers, decision), redirect: "manual", signal: request.signal };
+  const own = onward([...request.headers], request.headers);
+  const init = { method: request.method, headers: edit(own, decision).filter(([name]) => name.toLowerCase() !== "connection"), redirect: "manual" };
   if (request.body) Object.assign(init, { body: request.body, duplex: "half" });
   return next(new Request(origin + (decision.path || path), init), decision, ...rest);
 }

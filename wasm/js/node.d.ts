@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import type { Decision, Forward, Gate } from "./index.js";
+import type { Answer, Decision, Forward, Gate } from "./index.js";
 
 /** What goes on of a request's head, if `decision.forward`. */
 export interface Onward<D extends Decision = Decision> {
@@ -18,3 +18,6 @@ export function listener(gate: Gate, next: Next): (request: IncomingMessage, res
 
 /** What the gate decides about a request, an upgrade say, and what of its head goes on. */
 export function decide(gate: Gate, request: IncomingMessage): Onward;
+
+/** Writes the answer of a decision that does not forward. */
+export function answer(response: ServerResponse, decision: Answer): void;

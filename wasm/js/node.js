@@ -1,9 +1,5 @@
 // Requests and responses of node:http.
-import { edit, strip } from "./http.js";
-
-// What belongs to one connection (RFC 9110 section 7.6.1) and does not go on. How the
-// body is framed does: this side and the next frame it alike.
-const HOP = new Set(["connection", "keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization", "te", "trailer", "upgrade", "http2-settings", "expect"]);
+import { edit, onward, strip } from "./http.js";
 
 /**
  * A listener that lets the gate decide and `next` answer what goes on.
@@ -13,18 +9,26 @@ const HOP = new Set(["connection", "keep-alive", "proxy-connection", "proxy-auth
  */
 export function listener(gate, next) {
   return (request, response) => {
-    const onward = decide(gate, request);
-    if (onward.decision.forward) {
-      next(request, response, onward);
+    const decided = decide(gate, request);
+    if (decided.decision.forward) {
+      next(request, response, decided);
       return;
     }
-    const { status, headers, body } = onward.decision;
     request.resume();
-    for (const [name, value] of headers) response.appendHeader(name, value);
-    if (body.length > 0) response.setHeader("content-length", body.length);
-    response.writeHead(status);
-    response.end(body.length > 0 ? body : undefined);
+    answer(response, decided.decision);
   };
+}
+
+/**
+ * Writes the answer of a decision that does not forward.
+ * @param {import("node:http").ServerResponse} response
+ * @param {import("./index.d.ts").Answer} decision
+ */
+export function answer(response, { status, headers, body }) {
+  for (const [name, value] of headers) response.appendHeader(name, value);
+  if (body.length > 0) response.setHeader("content-length", body.length);
+  response.writeHead(status);
+  response.end(body.length > 0 ? body : undefined);
 }
 
 /**
@@ -38,12 +42,12 @@ export function decide(gate, request) {
   const host = request.headers.host ?? request.headers[":authority"] ?? "";
   const decision = gate.filter({ method: request.method, scheme: request.socket.encrypted ? "https" : "http", host, path: request.url, headers: all });
   if (!decision.forward) return { decision, headers: [], path: "", trailers: () => [] };
-  const named = new Set(all.filter(([name]) => name.toLowerCase() === "connection").flatMap(([, value]) => value.toLowerCase().split(",").map((s) => s.trim())));
-  const own = all.filter(([name]) => !HOP.has(name.toLowerCase()) && !named.has(name.toLowerCase()));
+  const own = onward(all, all).filter(([name]) => name.toLowerCase() !== "upgrade");
   if (!own.some(([name]) => name.toLowerCase() === "host")) own.push(["host", host]);
   return {
     decision,
-    headers: edit(own, decision),
+    // What the policy lets stand of Connection is of this connection all the same.
+    headers: edit(own, decision).filter(([name]) => name.toLowerCase() !== "connection"),
     path: decision.path || request.url,
     trailers: () => strip(pairs(request.rawTrailers), decision),
   };
