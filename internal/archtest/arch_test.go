@@ -50,7 +50,7 @@ var (
 var mains = []string{"wasm/core", "wasm/proxywasm", "wasm/httpwasm"}
 
 // planned are packages of the design that may not be there yet.
-var planned = []string{"verifier/statuslist", "wasm/proxywasm", "wasm/httpwasm"}
+var planned = []string{"verifier/statuslist"}
 
 // hosts run guests; what they may import directly of this module.
 var hosts = map[string][]string{
