@@ -157,12 +157,17 @@ func workerStart(p *proxy, t *testing.T) {
 // clock is that of a machine whose time is before the guest's build.
 func clock(p *proxy, t *testing.T) {
 	of := must(t, built["sgtest"])
-	p.update(p.policy(nil), both(replacing("filename: "+of, "filename: "+must(t, built["2100"])), replacing("vm_id: sessiongate", "vm_id: clock")))
-	for _, path := range []string{"/app", "/healthz"} {
-		r := p.get(path, bearer(p.issuer.Mint(nil))...)
-		assert.Equal(t, 503, r.status)
-		assert.Equal(t, "clock_unusable", r.reason())
-	}
+	p.render(p.policy(nil), both(replacing("filename: "+of, "filename: "+must(t, built["2100"])), replacing("vm_id: sessiongate", "vm_id: clock")))
+	seen := 0
+	p.await(patience, "every thread refuses", func() bool { // the guest is other code, so it is compiled first
+		if r := p.get("/healthz"); r.status != 503 || r.reason() != "clock_unusable" {
+			seen = 0
+			return false
+		}
+		seen++
+		return seen == 12
+	})
+	assert.Equal(t, "clock_unusable", p.get("/app", bearer(p.issuer.Mint(nil))...).reason())
 }
 
 // loop takes a thread away for good; its requests hang and do not pass.

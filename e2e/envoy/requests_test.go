@@ -313,7 +313,7 @@ func browsers(p *proxy, t *testing.T) {
 }
 
 func observation(p *proxy, t *testing.T) {
-	token := p.issuer.Mint(object{"sub": "user \"1\"\n\u00e9"})
+	token := p.issuer.Mint(object{"sub": "user \"1\"\n\u00e9", "tenant_id": "acme"})
 	decided := p.stat(`wasmcustom.sessiongate_decisions.reason=permission`)
 	require.Equal(t, 200, p.get("/app/logged-pass?access_token=secret", bearer(token)...).status)
 	require.Equal(t, 403, p.get("/admin/logged-refusal", bearer(token)...).status)
@@ -321,6 +321,7 @@ func observation(p *proxy, t *testing.T) {
 	e := p.access("/app/logged-pass")
 	assert.Equal(t, `user "1"%0A%C3%A9`, e["subject"])
 	assert.Equal(t, "ses_1", e["session"])
+	assert.Equal(t, "acme", e["tenant"])
 	assert.Nil(t, e["reason"])
 	assert.EqualValues(t, 200, e["status"])
 	e = p.access("/admin/logged-refusal")
