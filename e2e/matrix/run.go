@@ -66,7 +66,10 @@ func (r *Rig) runStage(ctx context.Context, h *Host, name string, rows []*Row, l
 		return results
 	}
 	running, err := r.start(ctx, h, name, rows)
-	if err != nil {
+	if err = errors.Join(err, ctx.Err()); err != nil {
+		if running != nil {
+			err = errors.Join(err, running.Stop())
+		}
 		fmt.Fprintf(log, "%s, stage %s: %v\n", h.Name, name, err)
 		for _, row := range rows {
 			results = append(results, Result{Host: h.Name, Row: row.Name, Differs: []string{"host did not start: " + firstLine(err)}})
@@ -76,10 +79,13 @@ func (r *Rig) runStage(ctx context.Context, h *Host, name string, rows []*Row, l
 	bad, skipped := 0, 0
 	for i, row := range rows {
 		result := Result{Host: h.Name, Row: row.Name, NotOn: h.notOn(row, running)}
-		if result.NotOn == "" {
-			result.Differs = r.runRow(ctx, h, running, row, fmt.Sprintf("%s-%s-%d", h.Name, name, i))
-		} else {
+		switch {
+		case result.NotOn != "":
 			skipped++
+		case ctx.Err() != nil:
+			result.Differs = []string{"interrupted"}
+		default:
+			result.Differs = r.runRow(ctx, h, running, row, fmt.Sprintf("%s-%s-%d", h.Name, name, i))
 		}
 		if len(result.Differs) > 0 {
 			bad++

@@ -26,6 +26,7 @@ func run() error {
 	parts := flag.String("rows", "", "only rows whose name has one of these parts, separated by commas")
 	top := flag.String("top", "..", "the repository")
 	out := flag.String("out", "", "where matrix.md, matrix.json and scratch go; default: build/e2e of the repository")
+	keep := flag.Bool("keep", false, "keep the scratch directory, with the configurations that were run")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -36,10 +37,21 @@ func run() error {
 	if *out == "" {
 		*out = filepath.Join(root, "build", "e2e")
 	}
-	scratch := filepath.Join(*out, "matrix")
-	if err := os.MkdirAll(scratch, 0o755); err != nil {
+	if err := os.MkdirAll(*out, 0o755); err != nil {
 		return err
 	}
+	scratch, err := os.MkdirTemp(*out, "matrix-")
+	if err != nil {
+		return err
+	}
+	if err := os.Chmod(scratch, 0o755); err != nil { // nginx, when root starts it, works as nobody
+		return err
+	}
+	defer func() {
+		if !*keep {
+			_ = os.RemoveAll(scratch)
+		}
+	}()
 	hosts, err := matrix.Hosts(split(*names))
 	if err != nil {
 		return err
