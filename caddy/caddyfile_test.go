@@ -62,3 +62,16 @@ func TestOptions(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "guest", string(module))
 }
+
+// The example is as caddy fmt wants it, and has no option that Caddy does not know.
+func TestExample(t *testing.T) {
+	source, err := os.ReadFile("../examples/caddy/Caddyfile")
+	require.NoError(t, err)
+	assert.Equal(t, string(caddyfile.Format(source)), string(source), "caddy fmt would change it")
+	config, warnings, err := caddyconfig.GetAdapter("caddyfile").Adapt(source, nil)
+	require.NoError(t, err)
+	assert.Empty(t, warnings)
+	judged, forwarded := bytes.Index(config, []byte(`"handler":"sessiongate"`)), bytes.Index(config, []byte(`"handler":"reverse_proxy"`))
+	assert.Positive(t, judged)
+	assert.Less(t, judged, forwarded)
+}

@@ -184,3 +184,24 @@ func TestClosedHostRefuses(t *testing.T) {
 	assert.Empty(t, s.upstream.take())
 	assert.Equal(t, "internal", s.logged(1)[0]["reason"])
 }
+
+// Caddy's path matchers ignore case and policies do not, so that a route by a path
+// matcher is no boundary between rules; path_regexp is.
+func TestMatchersIgnoreCase(t *testing.T) {
+	s := newSite(t, nil)
+	s.after = `@ignoring path /admin/*
+	request_header @ignoring X-Ignoring yes
+	@exact path_regexp ^/admin(/|$)
+	request_header @exact X-Exact yes`
+	s.start()
+	for _, tt := range []struct{ path, ignoring, exact string }{{"/ADMIN/x", "yes", ""}, {"/admin/x", "yes", "yes"}} {
+		status, body := s.get(tt.path, "Authorization", s.bearer(object{"permissions": []string{"admin"}}))
+		require.Equal(t, 200, status, body)
+		seen := s.upstream.take()
+		require.Len(t, seen, 1)
+		assert.Equal(t, tt.ignoring, seen[0].Header.Get("X-Ignoring"), tt.path)
+		assert.Equal(t, tt.exact, seen[0].Header.Get("X-Exact"), tt.path)
+	}
+	status, _ := s.get("/ADMIN/x", "Authorization", s.bearer(nil))
+	assert.Equal(t, 200, status, "the rule for /admin is not the one")
+}
