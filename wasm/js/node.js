@@ -39,16 +39,19 @@ export function answer(response, { status, headers, body }) {
  */
 export function decide(gate, request) {
   const all = pairs(request.rawHeaders).filter(([name]) => !name.startsWith(":"));
-  const host = request.headers.host ?? request.headers[":authority"] ?? "";
-  const decision = gate.filter({ method: request.method, scheme: request.socket.encrypted ? "https" : "http", host, path: request.url, headers: all });
+  // A target in absolute form counts more than Host (RFC 9112 section 3.2.2).
+  const [, authority, rest] = /^https?:\/\/([^/?#]*)(.*)$/is.exec(request.url) ?? [];
+  const host = authority ?? request.headers.host ?? request.headers[":authority"] ?? "";
+  const path = authority === undefined ? request.url : rest.startsWith("/") ? rest : `/${rest}`;
+  const decision = gate.filter({ method: request.method, scheme: request.socket.encrypted ? "https" : "http", host, path, headers: all });
   if (!decision.forward) return { decision, headers: [], path: "", trailers: () => [] };
-  const own = onward(all, all).filter(([name]) => name.toLowerCase() !== "upgrade");
-  if (!own.some(([name]) => name.toLowerCase() === "host")) own.push(["host", host]);
+  const own = onward(all, all).filter(([name]) => !["upgrade", "host"].includes(name.toLowerCase()));
+  own.unshift(["Host", host]);
   return {
     decision,
     // What the policy lets stand of Connection is of this connection all the same.
     headers: edit(own, decision).filter(([name]) => name.toLowerCase() !== "connection"),
-    path: decision.path || request.url,
+    path: decision.path || path,
     trailers: () => strip(pairs(request.rawTrailers), decision),
   };
 }

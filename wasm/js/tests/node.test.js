@@ -56,6 +56,15 @@ test("nothing of what a client says in our name goes on", async (t) => {
   }
 });
 
+test("a target in absolute form", async (t) => {
+  const { url } = await telling(t);
+  for (const [target, path] of [["http://b.example/a?b", "/a?b"], ["HTTP://b.example", "/"], ["http://b.example?x", "/?x"]]) {
+    const got = bodyOf(await raw(url, `GET ${target} HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\nAuthorization: Bearer ${token()}\r\n\r\n`));
+    assert.equal(got.path, path);
+    assert.deepEqual(got.headers.filter(([name]) => name.toLowerCase() === "host"), [["Host", "b.example"]]);
+  }
+});
+
 test("HTTP/2", async (t) => {
   const { tell } = await telling(t);
   const server = http2.createServer(tell);
@@ -76,7 +85,7 @@ test("HTTP/2", async (t) => {
   assert.equal((await ask({})).code, "missing_token");
   const got = await ask({ authorization: `Bearer ${token()}`, "x-user-id": "root", x_user_id: "root" });
   assert.equal(got.status, 200);
-  assert.deepEqual(got.headers.filter(([name]) => /^x|^:|host/.test(name)), [["host", "a.example"], ["x-user-id", "user_1"]]);
+  assert.deepEqual(got.headers.filter(([name]) => /^x|^:|host/i.test(name)), [["Host", "a.example"], ["x-user-id", "user_1"]]);
 });
 
 test("an upgrade is decided about like any other request", async (t) => {
