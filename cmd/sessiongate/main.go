@@ -55,6 +55,7 @@ type cli struct {
 	Issuer  IssuerCmd  `cmd:"" help:"Mint session tokens, publish the keys and rotate them."`
 	Gateway GatewayCmd `cmd:"" help:"Run a reverse proxy that checks every request."`
 	Authz   AuthzCmd   `cmd:"" help:"Answer the authorization requests of nginx, HAProxy, Caddy, Traefik and Envoy."`
+	Sync    SyncCmd    `cmd:"" help:"Fetch keys into files, for hosts that cannot fetch."`
 	Verify  VerifyCmd  `cmd:"" help:"Verify one token; status 0 accepts it, 1 refuses it."`
 	Explain ExplainCmd `cmd:"" help:"Tell every check of one token, passed or failed."`
 	Keys    KeysCmd    `cmd:"" help:"List, rotate and withdraw the keys of a running issuer."`

@@ -116,23 +116,44 @@ func carried() ([]string, error) {
 // replaceFile writes a file so that whoever reads it sees the old or the new one,
 // whole: a proxy may be loading it.
 func replaceFile(path string, content []byte) error {
+	return replaceFileWith(path, content, func(string) error { return nil })
+}
+
+// replaceFileWith calls fault before each step, so that tests can let it fail.
+func replaceFileWith(path string, content []byte, fault func(step string) error) error {
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
 		return err
 	}
 	defer os.Remove(f.Name())
-	_, err = f.Write(content)
-	if err == nil {
-		err = f.Chmod(0o644)
+	defer f.Close()
+	for _, step := range []struct {
+		name string
+		do   func() error
+	}{
+		{"write", func() error { _, err := f.Write(content); return err }},
+		{"chmod", func() error { return f.Chmod(0o644) }},
+		{"sync", f.Sync},
+		{"close", f.Close},
+		{"rename", func() error { return os.Rename(f.Name(), path) }},
+		{"sync directory", func() error { return syncDir(filepath.Dir(path)) }},
+	} {
+		if err := fault(step.name); err != nil {
+			return err
+		}
+		if err := step.do(); err != nil {
+			return err
+		}
 	}
-	if err == nil {
-		err = f.Sync()
+	return nil
+}
+
+// syncDir makes a rename last through a loss of power.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
 	}
-	if closing := f.Close(); err == nil {
-		err = closing
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	return err
+	defer d.Close()
+	return d.Sync()
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -27,7 +28,8 @@ import (
 //
 //	exits STATUS COMMAND…     run a command that ends with this status
 //	mint FILE [CLAIMS]        write a token, with claims (JSON) replaced
-//	policy FILE [MEMBERS]     write a policy for such tokens, with members (JSON) replaced
+//	policy FILE [MEMBERS [HOST]]  write a policy for such tokens, with members (JSON) replaced; with HOST,
+//	                          its "host", keys come from the issuer
 //	keyset FILE               write the issuer's key set
 //	fill FILE BYTES           write a file of so many bytes "a"
 //	upstream                  start one that echoes; $UPSTREAM is its URL
@@ -115,9 +117,18 @@ func cmdMint(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func cmdPolicy(ts *testscript.TestScript, neg bool, args []string) {
-	need(ts, neg, len(args) == 1 || len(args) == 2, "policy FILE [MEMBERS]")
+	need(ts, neg, len(args) >= 1 && len(args) <= 3, "policy FILE [MEMBERS [HOST]]")
 	s := of(ts)
-	ts.Check(replaceFile(ts.MkAbs(args[0]), policyFor(s.t, s.issuer, members(ts, args[1:]))))
+	text := policyFor(s.t, s.issuer, members(ts, args[1:min(len(args), 2)]))
+	if len(args) == 3 { // keys from jwks_uri
+		doc := members(ts, []string{string(s.issuer.Policy())})
+		maps.Copy(doc["policy"].(map[string]any), members(ts, args[1:2]))
+		doc["host"] = members(ts, args[2:])
+		var err error
+		text, err = json.Marshal(doc)
+		ts.Check(err)
+	}
+	ts.Check(replaceFile(ts.MkAbs(args[0]), text))
 }
 
 func cmdKeySet(ts *testscript.TestScript, neg bool, args []string) {
