@@ -1,6 +1,7 @@
 package envoy_test
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptrace"
 	"strings"
@@ -272,6 +273,15 @@ func protocols(p *proxy, t *testing.T) {
 		assert.True(t, strings.HasSuffix(answer, "\r\n\r\nuser_1"), answer)
 		answer = p.raw(strings.Replace(head, "Connection: Upgrade", "Connection: Upgrade, close", 1) + "Cookie: __session=" + token + "\r\nOrigin: https://evil.example\r\n\r\n")
 		assert.Contains(t, answer, "cross_site")
+	})
+	t.Run("a body that looks like a request", func(t *testing.T) {
+		const second = "GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+		before := p.upstream.requests()
+		answer := p.raw(fmt.Sprintf("POST /app HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s", len(second), second))
+		assert.Equal(t, 1, strings.Count(answer, "HTTP/1.1 "), answer)
+		assert.Contains(t, answer, "missing_token")
+		assert.Contains(t, strings.ToLower(answer), "connection: close", "answered before its body has come")
+		assert.Equal(t, before, p.upstream.requests())
 	})
 	t.Run("a large body", func(t *testing.T) {
 		req, err := http.NewRequest("POST", p.url+"/app", strings.NewReader(strings.Repeat("x", 4<<20)))

@@ -4,6 +4,7 @@ package main
 import (
 	_ "sessiongate/e2e/hosts/caddy"
 	_ "sessiongate/e2e/hosts/deno"
+	_ "sessiongate/e2e/hosts/envoy"
 	_ "sessiongate/e2e/hosts/extauthz"
 	_ "sessiongate/e2e/hosts/gateway"
 	_ "sessiongate/e2e/hosts/haproxy"
