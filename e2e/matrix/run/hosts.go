@@ -2,6 +2,7 @@ package main
 
 // The hosts, one a line.
 import (
+	_ "sessiongate/e2e/hosts/browser"
 	_ "sessiongate/e2e/hosts/caddy"
 	_ "sessiongate/e2e/hosts/deno"
 	_ "sessiongate/e2e/hosts/envoy"
