@@ -11,5 +11,6 @@ import (
 	_ "sessiongate/e2e/hosts/haproxy"
 	_ "sessiongate/e2e/hosts/nginx"
 	_ "sessiongate/e2e/hosts/node"
+	_ "sessiongate/e2e/hosts/traefik"
 	_ "sessiongate/e2e/hosts/workerd"
 )
