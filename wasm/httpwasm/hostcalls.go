@@ -71,7 +71,7 @@ type memory struct {
 
 const (
 	smallBuffer   = 4 << 10
-	largestAnswer = 4 << 20
+	largestAnswer = 8 << 20
 )
 
 var answers memory

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"sessiongate/internal/guest"
+	"sessiongate/internal/strict"
 	"sessiongate/verdict"
 	"sessiongate/verifier/filter"
 	"sessiongate/verifier/policy"
@@ -53,12 +54,12 @@ func New(h Host, floor int64) *Plugin { return &Plugin{host: h, floor: floor} }
 // key file that is not there above all, refuses requests until it is mended.
 func (p *Plugin) Start() bool {
 	p.host.Forget()
-	document, ok := p.host.Configuration()
-	if !ok || document == "" {
+	config, ok := p.host.Configuration()
+	if !ok || config == "" {
 		p.host.Log(LevelError, "sessiongate: configuration: there is none")
 		return false
 	}
-	p.document = strings.Clone(document)
+	p.document = document(config)
 	s, err := p.configure()
 	if err != nil {
 		p.logFaults(err)
@@ -74,6 +75,19 @@ func (p *Plugin) Start() bool {
 		p.panicked("it could not start")
 	}
 	return true
+}
+
+// document is the policy document in a configuration: the whole of it, or, where a
+// host makes something else of JSON on its way here, the string in its only member
+// "document". Traefik makes strings of numbers.
+func document(config string) string {
+	var d strict.Doc
+	if d.Parse([]byte(config), strict.Limits{Bytes: 8 * policy.MaxBytes, Depth: 64, Members: 1024}) == verdict.None && d.Root().Len() == 1 {
+		if text, ok := d.Root().Member("document").Text(); ok {
+			return text
+		}
+	}
+	return strings.Clone(config)
 }
 
 func (p *Plugin) configure() (*setup, error) {

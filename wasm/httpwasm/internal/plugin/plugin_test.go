@@ -4,6 +4,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json"
 	"strconv"
 	"strings"
 	"testing"
@@ -138,6 +139,18 @@ func TestConfiguration(t *testing.T) {
 	f := &fake{config: strings.Replace(fromFile, `"max_stale"`, `"max_stail"`, 1)}
 	New(f, 0).Start()
 	assert.Contains(t, f.logged(), `/policy/issuers/0/max_stail: is not a known member`)
+}
+
+func TestDocumentAsText(t *testing.T) {
+	text, err := json.Marshal(map[string]string{"document": symmetric("")})
+	require.NoError(t, err)
+	f, p := started(t, string(text))
+	require.True(t, f.ask(p, "/x", "Authorization", "Bearer "+mint("ada")))
+	for _, config := range []string{`{"document":5}`, `{"document":"{}"}`, `{"document":"` + `","x":1}`} {
+		f := &fake{config: config}
+		assert.False(t, New(f, 0).Start(), config)
+		assert.NotEmpty(t, f.lines)
+	}
 }
 
 func file(at int64) string { return `{"confirmed_at":` + strconv.FormatInt(at/1000, 10) + `,` + keys }
