@@ -39,7 +39,7 @@ demo: build ## Show the main job from start to finish, in about half a minute
 .PHONY: test
 test: lint ## Run every test and linter; the race detector too where a C compiler is
 	@echo "race detector: $(if $(RACE),on,OFF: no C compiler found)"
-	$(GO) test $(RACE) ./...
+	$(GO) test $(RACE) -timeout 30m ./...
 	cd examples/embed && $(MAKE) --no-print-directory test GO="$(GO)"
 
 .PHONY: lint
