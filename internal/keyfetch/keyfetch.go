@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -153,22 +152,9 @@ func (f *uriFetcher) Fetch(ctx context.Context, o jwks.Order) (jwks.Answer, erro
 	return jwks.Answer{}, fmt.Errorf("%s answers with status %d", f.uri, resp.StatusCode)
 }
 
-// lifetime is how many milliseconds an answer may be cached (RFC 9111 section
-// 4.2.1), less the time that it spent in caches on its way; -1 if it does not say.
+// lifetime is how many milliseconds an answer may be cached; negative if it does not say.
 func lifetime(h http.Header) int64 {
-	age, _ := strconv.ParseInt(h.Get("Age"), 10, 32)
-	for _, directive := range strings.Split(strings.Join(h.Values("Cache-Control"), ","), ",") {
-		name, value, _ := strings.Cut(strings.TrimSpace(directive), "=")
-		switch strings.ToLower(name) {
-		case "no-store", "no-cache":
-			return 0
-		case "max-age":
-			if seconds, err := strconv.ParseInt(strings.Trim(value, `"`), 10, 32); err == nil {
-				return max(0, seconds-max(0, age)) * 1000
-			}
-		}
-	}
-	return -1
+	return jwks.Lifetime(strings.Join(h.Values("Cache-Control"), ","), h.Get("Age"))
 }
 
 // Discovery finds the URL of the JWK Set in the issuer's metadata (OpenID

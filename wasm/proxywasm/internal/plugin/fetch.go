@@ -1,7 +1,6 @@
 package plugin
 
 import (
-	"strconv"
 	"strings"
 
 	"sessiongate/internal/strict"
@@ -168,7 +167,7 @@ func (v *VM) readResponse() (r response, ok bool) {
 	}
 	fields, ok := appendFields(nil, text)
 	r.lifetime = -1
-	age := int64(0)
+	age := ""
 	for _, f := range fields {
 		switch f.Name {
 		case ":status":
@@ -178,12 +177,12 @@ func (v *VM) readResponse() (r response, ok bool) {
 				r.tag = strings.Clone(f.Value)
 			}
 		case "age":
-			age, _ = strconv.ParseInt(f.Value, 10, 32)
+			age = f.Value
 		}
 	}
 	for _, f := range fields {
 		if f.Name == "cache-control" && r.lifetime < 0 {
-			r.lifetime = lifetime(f.Value, age)
+			r.lifetime = jwks.Lifetime(f.Value, age)
 		}
 	}
 	return r, ok
@@ -197,23 +196,4 @@ func sendable(tag string) bool {
 		}
 	}
 	return len(tag) <= longestTag
-}
-
-// lifetime is how many milliseconds an answer may be cached (RFC 9111 section 4.2.1),
-// less the time that it spent in caches on its way; -1 if Cache-Control does not say.
-func lifetime(control string, age int64) int64 {
-	for rest, more := control, true; more; {
-		var directive string
-		directive, rest, more = strings.Cut(rest, ",")
-		name, value, _ := strings.Cut(strings.TrimSpace(directive), "=")
-		switch strings.ToLower(name) {
-		case "no-store", "no-cache":
-			return 0
-		case "max-age":
-			if seconds, err := strconv.ParseInt(strings.Trim(value, `"`), 10, 32); err == nil {
-				return max(0, seconds-max(0, age)) * 1000
-			}
-		}
-	}
-	return -1
 }

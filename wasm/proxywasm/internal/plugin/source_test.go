@@ -357,16 +357,3 @@ func TestClockSetBack(t *testing.T) {
 		assert.Empty(t, h.reason("b"))
 	}
 }
-
-func TestLifetime(t *testing.T) {
-	for _, tt := range []struct {
-		control string
-		age     int64
-		want    int64
-	}{
-		{"", 0, -1}, {"public", 0, -1}, {"max-age=60", 0, 60_000}, {`Public, Max-Age="60"`, 20, 40_000}, {"max-age=60", 90, 0},
-		{"no-store", 0, 0}, {"no-cache, max-age=60", 0, 0}, {"max-age=x", 0, -1}, {"max-age=60", -5, 60_000},
-	} {
-		assert.Equal(t, tt.want, lifetime(tt.control, tt.age), tt.control)
-	}
-}
